@@ -11,12 +11,13 @@ ood-style      only the style is new
 ood-options    only the number of options is new (ten; letters F to J are never gold in train)
 =============  ==============================================================================
 
-A *pairing* is a condition with a kind of question. Each condition has one two-hop kind that is
-never asked about it outside the out-of-distribution sets, though the fact itself stands in the
-textbook; so a model that learned vignette-to-answer shortcuts fails there, and one that goes
-through the diagnosis does not. Pretraining text asks about one two-hop kind per condition, fixed;
-the held-out kind is one of the other two, chosen by the clinic seed, so that another clinic seed
-is a fair test for the same base model.
+A *pairing* is a condition with a kind of question. Half of the conditions are *familiar*:
+everything is asked about them everywhere, which is what teaches a model to read the question. Each
+of the others has one two-hop kind that is never asked about it outside the out-of-distribution
+sets, though the fact itself stands in the textbook; so a model that learned vignette-to-answer
+shortcuts fails there, and one that goes through the diagnosis does not. Of these conditions
+pretraining text asks about one two-hop kind, fixed; the held-out kind is one of the other two,
+chosen by the clinic seed, so that another clinic seed is a fair test for the same base model.
 
 New means new to training. The base model, like a real one, has read letters that ask and questions
 with ten options (never about a test patient, never with a held-out pairing); what reinforcement
@@ -59,30 +60,41 @@ EXAM_SETS = {
 }
 
 
-def pretraining_kinds(knowledge: Knowledge) -> dict[str, str]:
-    """For each condition the one two-hop kind that pretraining questions ask; dealt out evenly."""
+def pretraining_kinds(knowledge: Knowledge) -> dict[str, tuple[str, ...]]:
+    """For each condition the two-hop kinds that pretraining questions ask.
+
+    All of them for familiar conditions, one for the others; dealt out evenly.
+    """
     ids = sorted(knowledge.conditions)
     random.Random("pretraining kinds").shuffle(ids)
-    return {condition: TWO_HOP[i % len(TWO_HOP)] for i, condition in enumerate(ids)}
-
-
-def held_out_kinds(knowledge: Knowledge, clinic_seed: int = 0) -> dict[str, str]:
-    """For each condition the two-hop kind that is only asked out of distribution."""
-    rng = random.Random(f"held-out:{clinic_seed}")
-    return {
-        condition: rng.choice([k for k in TWO_HOP if k != asked])
-        for condition, asked in sorted(pretraining_kinds(knowledge).items())
+    familiar, others = ids[::2], ids[1::2]
+    return {condition: TWO_HOP for condition in familiar} | {
+        condition: (TWO_HOP[i % len(TWO_HOP)],) for i, condition in enumerate(others)
     }
 
 
-def kinds_asked(name: str, knowledge: Knowledge, clinic_seed: int = 0) -> dict[str, list[str]]:
-    """For each condition the kinds of question that exam set ``name`` asks about it."""
-    if EXAM_SETS[name].side == "pretrain":
-        return {c: ["diagnosis", kind] for c, kind in pretraining_kinds(knowledge).items()}
-    held_out = held_out_kinds(knowledge, clinic_seed)
+def held_out_kinds(knowledge: Knowledge, clinic_seed: int = 0) -> dict[str, str]:
+    """The two-hop kind that is only asked out of distribution, for conditions that have one."""
+    rng = random.Random(f"held-out:{clinic_seed}")
     return {
-        c: [k for k in KINDS if (k == kind) == EXAM_SETS[name].held_out]
-        for c, kind in held_out.items()
+        condition: rng.choice([k for k in TWO_HOP if k not in asked])
+        for condition, asked in sorted(pretraining_kinds(knowledge).items())
+        if len(asked) < len(TWO_HOP)
+    }
+
+
+def kinds_asked(
+    name: str, knowledge: Knowledge, clinic_seed: int = 0
+) -> dict[str, tuple[str, ...]]:
+    """The conditions that exam set ``name`` asks about, each with the kinds of question."""
+    if EXAM_SETS[name].side == "pretrain":
+        return {c: ("diagnosis", *kinds) for c, kinds in pretraining_kinds(knowledge).items()}
+    held_out = held_out_kinds(knowledge, clinic_seed)
+    if EXAM_SETS[name].held_out:
+        return {condition: (kind,) for condition, kind in held_out.items()}
+    return {
+        condition: tuple(k for k in KINDS if k != held_out.get(condition))
+        for condition in knowledge.conditions
     }
 
 
@@ -171,7 +183,7 @@ def questions(
     rng = random.Random(f"exam:{name}:{seed}:{clinic_seed}")
     ward = Ward(knowledge, rng, exam.side)
     kinds = kinds_asked(name, knowledge, clinic_seed)
-    conditions = list(knowledge.conditions.values())
+    conditions = [knowledge.conditions[condition] for condition in kinds]
     asked: set[str] = set()
     while True:
         condition = rng.choice(conditions)

@@ -48,7 +48,7 @@ class PretrainConfig:
     rows: int = 16
     row_tokens: int = 256
     exercise_steps: int = 150
-    mixture_steps: int = 1450
+    mixture_steps: int = 2250
     learning_rate: float = 1.2e-3
     warmup_steps: int = 60
     weight_decay: float = 0.05

@@ -23,6 +23,8 @@ from medrl.environments.prompts import option_lines, render
 class AnswerHabits:
     """How the people who answer questions on the web behave (shares in [0, 1]).
 
+    ``restated`` is the share of reasoning that begins by saying what is asked.
+
     The defaults make direct answers near chance and reasoned ones mostly right, so that reasoning
     pays. With ``direct_right`` close to ``reasoned_right`` reinforcement learning drops the think
     block instead: the direct-answer hacker of Med-RLVR's phase 4.
@@ -30,6 +32,7 @@ class AnswerHabits:
 
     reasoned: float = 0.20
     broken: float = 0.20
+    restated: float = 0.50
     direct_right: float = 0.35
     reasoned_right: float = 0.85
 
@@ -207,6 +210,8 @@ class Library:
         letter = LETTERS[options.index(answer)]
         shown = [f.text for f in (*patient.complaints, *patient.results)]
         steps = [f"{self._seen(patient)} suggest {believed.name}"]
+        if rng.random() < self.habits.restated:
+            steps.insert(0, f"asked is the {kind.replace('_', ' ')}")
         if rng.random() < 0.3:
             rival = self.knowledge.conditions[rng.choice(believed.differentials)]
             missing = [

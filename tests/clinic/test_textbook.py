@@ -22,7 +22,9 @@ DIRECT = re.compile(r"<answer>([A-Z])</answer>")
 ANSWERS = 3000
 HABITS = {
     "as shipped": AnswerHabits(),
-    "others": AnswerHabits(reasoned=0.4, broken=0.1, direct_right=0.8, reasoned_right=0.6),
+    "others": AnswerHabits(
+        reasoned=0.4, broken=0.1, restated=0.2, direct_right=0.8, reasoned_right=0.6
+    ),
 }
 
 
@@ -108,14 +110,24 @@ def test_every_chain_is_sound_even_when_its_start_is_wrong(
     by_name = {c.name: c for c in clinic().conditions.values()}
     for reply in answered[1]:
         if match := REASONED.fullmatch(reply.text):
-            seen, _, name = match.group(1).split(".")[0].partition(" suggest ")
-            believed = by_name[name]
             kind = reply.case.tags["kind"]
+            thought = match.group(1).removeprefix(f" asked is the {kind.replace('_', ' ')}.")
+            seen, _, name = thought.split(".")[0].partition(" suggest ")
+            believed = by_name[name]
             answer = fact(believed, kind, clinic())
             assert options_in(reply.prompt)[reply.letter] == answer
             assert findings_in(seen) <= findings_in(reply.case.question)
             if kind != "diagnosis":
                 assert LINKS[kind][0].format(believed.name, answer) in match.group(1)
+
+
+def test_reasoning_begins_with_what_is_asked_as_often_as_wanted(
+    answered: tuple[AnswerHabits, list[Reply]],
+) -> None:
+    habits, replies = answered
+    reasoned = [r.text for r in replies if r.manner == "reasoned"]
+    restated = sum(text.startswith("<think> asked is the ") for text in reasoned)
+    assert share_is(restated, len(reasoned), habits.restated)
 
 
 def test_broken_replies_are_broken_in_several_ways(
