@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from medrl.errors import MedrlError, RecipeError, RunError
+from medrl.errors import MedrlError, RecipeError
 
 app = typer.Typer(
     help="Reinforcement learning in medicine: published systems as recipes over one set of parts.",
@@ -60,11 +59,7 @@ def train(
     if dry_run:
         launch.describe(resolved, out)
         return
-    if overwrite and folder.exists():
-        if not (folder / "recipe.yaml").is_file():
-            raise RunError(f"{folder} is not a run; --overwrite will not delete it")
-        shutil.rmtree(folder)
-    launch.start(resolved, folder, out, quiet)
+    launch.start(resolved, folder, out, quiet, overwrite)
 
 
 @app.command(name="eval")
@@ -84,20 +79,8 @@ def evaluate(
     """Evaluate a model: accuracy with interval, no answer, cut answers, format."""
     from medrl import launch
 
-    launch.evaluate_model(
-        recipe,
-        overrides or [],
-        model,
-        data,
-        data_path,
-        split,
-        size,
-        samples,
-        shuffles,
-        to,
-        out,
-        quiet,
-    )
+    options = launch.EvalOptions(model, data, data_path, split, size, samples, shuffles, to)
+    launch.evaluate_model(recipe, overrides or [], options, out, quiet)
 
 
 @app.command()

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from medrl.cases import SOURCES, find_contamination, load_cases, shuffle_options
+from medrl.cases import SOURCES, Case, Rejected, find_contamination, load_cases, shuffle_options
+from medrl.clinic.exams import EXAM_SETS
+from medrl.environments.prompts import render
 from medrl.errors import RecipeError, RunError
-from medrl.evaluation.evaluate import as_records, evaluate, summarise
+from medrl.evaluation.evaluate import Row, as_records, flat, summarise
 from medrl.evaluation.statistics import pass_at_k
 from medrl.grading import Grader
 from medrl.grading.proof import prove
-from medrl.learning.policy import load_policy
 from medrl.learning.progress import Display
-from medrl.learning.session import cases_of, resume_run, run_recipe
+from medrl.learning.session import cases_of, load_examiner, resume_run, run_recipe
 from medrl.recipe import DataSpec, Recipe, load_recipe
 from medrl.report import write_report
 from medrl.run import generator
 from medrl.run.disk import write_error
 from medrl.sampling.sampler import SamplingParams
-from medrl.sampling.torch_sampler import TorchSampler
+
+CLINIC_SHOWN = 1000
+"""Questions of an endless clinic set that ``medrl data`` draws."""
 
 
 def shortcuts(
@@ -73,9 +78,9 @@ def describe(recipe: Recipe, console: Console) -> None:
         )
 
 
-def start(recipe: Recipe, folder: Path, console: Console, quiet: bool) -> None:
+def start(recipe: Recipe, folder: Path, console: Console, quiet: bool, overwrite: bool) -> None:
     """Run a recipe in a new folder, then report and print."""
-    summary = run_recipe(recipe, folder, Display(console, quiet))
+    summary = run_recipe(recipe, folder, Display(console, quiet), overwrite)
     finish(summary, folder, console)
 
 
@@ -121,19 +126,22 @@ def interval(result: Mapping[str, float]) -> str:
     return f"{100 * result['accuracy']:.1f} [{100 * result['low']:.1f}, {100 * result['high']:.1f}]"
 
 
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of ``medrl eval``; the command's help says what each does."""
+
+    model: str | None = None
+    data: str | None = None
+    data_path: Path | None = None
+    split: str = "test"
+    size: int | None = None
+    samples: int = 1
+    shuffles: int = 0
+    to: Path | None = None
+
+
 def evaluate_model(
-    name: str,
-    overrides: Sequence[str],
-    model: str | None,
-    data: str | None,
-    data_path: Path | None,
-    split: str,
-    size: int | None,
-    samples: int,
-    shuffles: int,
-    to: Path | None,
-    console: Console,
-    quiet: bool,
+    name: str, overrides: Sequence[str], options: EvalOptions, console: Console, quiet: bool
 ) -> None:
     """Evaluate a model on a recipe's sets or on one named data set, and print a table.
 
@@ -141,63 +149,32 @@ def evaluate_model(
         RecipeError: a path without a data set.
         RunError: the folder of ``to`` is missing or cannot be written.
     """
-    if data_path is not None and data is None:
+    if options.data_path is not None and options.data is None:
         raise RecipeError("--data-path needs --data", "say which data set the file holds")
+    to = options.to
     if to is not None and not to.parent.is_dir():  # before the hours, not after
         raise RunError(f"{to.parent} is no folder", f"create it, to write {to.name} there")
     folder = Path(name)
     is_run = (folder / "recipe.yaml").is_file()
     recipe = load_recipe(str(folder / "recipe.yaml") if is_run else name, "rehearsal", overrides)
-    if is_run and model is None:
-        model = str(folder / "model")
-    spec = recipe.model.model_copy(update={"path": model or recipe.model.path})
-    policy = load_policy(spec)
-    grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
-    sets = dict(recipe.evaluation.sets)
-    if data is not None:
-        path = str(data_path) if data_path else None
-        sets = {data: DataSpec(source=data, path=path, split=None if path else split)}
-    if size is not None:
-        sets = {key: value.model_copy(update={"size": size}) for key, value in sets.items()}
-    temperature = recipe.evaluation.temperature if samples == 1 else 1.0
-    params = SamplingParams(recipe.evaluation.max_new_tokens, temperature)
+    model = options.model or (str(folder / "model") if is_run else None)
+    examiner = load_examiner(recipe, model)
     table = Table("set", "n", "accuracy", "no answer", "several", "cut", "format", "thinks")
     lines: list[dict[str, Any]] = []
-    for key, value in sets.items():
-        for order in range(shuffles + 1):
-            cases = cases_of(value, grader, recipe.clinic_seed)
-            title = key if order == 0 else f"{key}, options shuffled {order}"
-            if order:
-                cases = [shuffle_options(case, order) for case in cases]
-            with Display(console, quiet).counting(title, len(cases)) as advance:
-                rows = evaluate(
-                    policy,
-                    sampler,
-                    cases,
-                    recipe.prompt,
-                    grader,
-                    params,
-                    generator(recipe.seed, "evaluation", title, device=policy.device),
-                    answers_per_prompt=samples,
-                    on_progress=advance,
-                )
-            flat = [row for answers in rows for row in answers]
-            result = summarise(flat)
-            table.add_row(
-                title,
-                str(result["n"]),
-                interval(result),
-                str(result["no_answer"]),
-                str(result["several_answers"]),
-                str(result["cut"]),
-                f"{result['format_rate']:.2f}",
-                f"{result['think_rate']:.2f}",
+    for title, cases in _sets_to_ask(recipe, examiner.grader, options):
+        with Display(console, quiet).counting(title, len(cases)) as advance:
+            rows = examiner.ask(
+                cases,
+                SamplingParams(
+                    recipe.evaluation.max_new_tokens,
+                    recipe.evaluation.temperature if options.samples == 1 else 1.0,
+                ),
+                generator(recipe.seed, "evaluation", title, device=examiner.policy.device),
+                answers_per_prompt=options.samples,
+                on_progress=advance,
             )
-            for k in [k for k in (1, 2, 4, 8, 16, 32, 64) if samples > 1 and k <= samples]:
-                solved = [pass_at_k(samples, sum(r.correct for r in a), k) for a in rows]
-                table.add_row(f"  pass@{k}", str(len(rows)), f"{100 * sum(solved) / len(rows):.1f}")
-            lines += [{"set": title, **record} for record in as_records(flat)]
+        _add_rows(table, title, rows, options.samples)
+        lines += [{"set": title, **record} for record in as_records(flat(rows))]
     console.print(table)
     if to is not None:
         try:
@@ -205,6 +182,41 @@ def evaluate_model(
         except OSError as error:
             raise write_error(error, to) from error
         console.print(f"answers: {to}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _sets_to_ask(
+    recipe: Recipe, grader: Grader, options: EvalOptions
+) -> Iterator[tuple[str, list[Case]]]:
+    """Each set once as it is, then with its options in other orders."""
+    sets = dict(recipe.evaluation.sets)
+    if options.data is not None:
+        path = str(options.data_path) if options.data_path else None
+        split = None if path else options.split
+        sets = {options.data: DataSpec(source=options.data, path=path, split=split)}
+    for name, spec in sets.items():
+        sized = spec.model_copy(update={"size": options.size or spec.size})
+        cases = cases_of(sized, grader, recipe.clinic_seed)
+        yield name, cases
+        for order in range(1, options.shuffles + 1):
+            shuffled = [shuffle_options(case, order) for case in cases]
+            yield f"{name}, options shuffled {order}", shuffled
+
+
+def _add_rows(table: Table, title: str, rows: Sequence[Sequence[Row]], samples: int) -> None:
+    result = summarise(flat(rows))
+    table.add_row(
+        title,
+        str(result["n"]),
+        interval(result),
+        str(result["no_answer"]),
+        str(result["several_answers"]),
+        str(result["cut"]),
+        f"{result['format_rate']:.2f}",
+        f"{result['think_rate']:.2f}",
+    )
+    for k in [k for k in (1, 2, 4, 8, 16, 32, 64) if samples > 1 and k <= samples]:
+        solved = fmean(pass_at_k(samples, sum(r.correct for r in a), k) for a in rows)
+        table.add_row(f"  pass@{k}", str(len(rows)), f"{100 * solved:.1f}")
 
 
 def show_data(
@@ -219,15 +231,29 @@ def show_data(
         table = Table("data set", "what it is", "hub")
         for key, source in SOURCES.items():
             table.add_row(key, source.about, source.hub.repo if source.hub else "local file")
+        table.add_row("clinic:SET", f"made up as needed; SET is {', '.join(EXAM_SETS)}", "built in")
         console.print(table)
-        console.print("clinic:<set> is always there: train, test-id, test-ood, ood-pairings, ...")
         return
-    grader = Grader()
-    loaded = load_cases(name, path, split, prove=lambda case: prove(case, grader))
-    console.print(f"{name}: {len(loaded.cases)} cases, {len(loaded.rejected)} rows set aside")
-    for row in loaded.rejected[:20]:
+    cases, rejected = _load_to_show(name, path, split)
+    console.print(f"{name}: {len(cases)} cases, {len(rejected)} rows set aside", highlight=False)
+    for row in rejected[:20]:
         console.print(f"  {row.provenance}: {row.reason}", highlight=False, markup=False)
+    console.print("the first of them:")
+    console.print(render(cases[0], "{question}\n{options}"), highlight=False, markup=False)
+    console.print(f"answer: {cases[0].reference.value}", highlight=False, markup=False)
     if against is not None:
         other = load_cases("jsonl", against)
-        found = find_contamination(loaded.cases, other.cases)
+        found = find_contamination(cases, other.cases)
         console.print(f"overlap with {against}: {found.summary()}", highlight=False, markup=False)
+
+
+def _load_to_show(
+    name: str, path: Path | None, split: str | None
+) -> tuple[Sequence[Case], Sequence[Rejected]]:
+    grader = Grader()
+    if name.startswith("clinic:"):
+        if path is not None or split is not None:
+            raise RecipeError(f"{name} is made up, not read", "leave --path and --split out")
+        return cases_of(DataSpec(source=name, size=CLINIC_SHOWN), grader), ()
+    loaded = load_cases(name, path, split, prove=lambda case: prove(case, grader))
+    return loaded.cases, loaded.rejected

@@ -303,26 +303,32 @@ def _apply_to_stages(content: Mapping[str, Any], key: str, value: Any) -> None:
         )
 
 
+def first_problem(error: ValidationError, known_keys: Sequence[str]) -> tuple[str, str]:
+    """What a file says wrongly, first problem only, in one line, and what would be right."""
+    problem = error.errors()[0]
+    loc = _without_tags(problem["loc"])
+    key = ".".join(map(str, loc))
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(loc[-1]), known_keys, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it; the docs list the keys"
+        return f"unknown key {key!r}", fix
+    if problem["type"] == "missing":
+        return f"{key!r} is missing", "add it"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{key or 'top level'}: {message} (got {problem['input']!r})"[:500], ""
+
+
 def _explain(
     error: ValidationError, path: Path, text: str, scale: str, overrides: Sequence[str]
 ) -> RecipeError:
     """The first problem, with its key, where it was written, and what would be right."""
-    problem = error.errors()[0]
-    loc = _without_tags(problem["loc"])
+    loc = _without_tags(error.errors()[0]["loc"])
     key = ".".join(map(str, loc))
     given = [o for o in overrides if o.split("=")[0] in (key, *map(str, loc[-1:]))]
     line = _line_of(text, scale, loc)
     place = f"override {given[-1]!r}" if given else f"{path}{f', line {line}' if line else ''}"
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), list(_known_keys()), n=1)
-        return RecipeError(
-            f"{place}: unknown key {key!r}",
-            f"did you mean {near[0]!r}?" if near else "remove it; the docs list the keys",
-        )
-    if problem["type"] == "missing":
-        return RecipeError(f"{place}: {key!r} is missing", "add it")
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return RecipeError(f"{place}: {key or 'recipe'}: {message} (got {problem['input']!r})"[:600])
+    message, fix = first_problem(error, list(_known_keys()))
+    return RecipeError(f"{place}: {message}", fix)
 
 
 def _without_tags(loc: Sequence[str | int]) -> list[str | int]:

@@ -19,17 +19,22 @@ from rich.console import Console
 from rich.table import Table
 
 from medrl.errors import RecipeError, RunError
-from medrl.evaluation.evaluate import Row, as_records, evaluate, summarise
+from medrl.evaluation.evaluate import Examiner, Row, as_records, flat, summarise
 from medrl.evaluation.statistics import paired_study, seed_summary
-from medrl.grading import Grader
-from medrl.learning.policy import load_policy
+from medrl.learning.inputs import check_same, fingerprint_cases, fingerprint_model
 from medrl.learning.progress import Display
-from medrl.learning.session import cases_of, resume_run, run_recipe
-from medrl.recipe import DataSpec, Recipe, load_recipe
+from medrl.learning.session import (
+    INPUTS,
+    cases_of,
+    load_examiner,
+    prepare,
+    resume_run,
+    run_recipe,
+)
+from medrl.recipe import DataSpec, Recipe, first_problem, load_recipe
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
-from medrl.sampling.torch_sampler import TorchSampler
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 
@@ -68,6 +73,8 @@ class Study(_Part):
 
     name: str
     recipe: str
+    overrides: list[str] = []
+    """Settings of all arms, ``key=value`` as on the command line."""
     arms: dict[str, Arm] = Field(min_length=1)
     sets: dict[str, DataSpec] = Field(min_length=1)
     starts: dict[str, str]
@@ -93,8 +100,12 @@ def load_study(name: str) -> Study:
         raise RecipeError(f"no study {name!r}", f"known: {known}; or give a file")
     try:
         study = Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        known = [key for part in (Study, Arm, Claim, Cell, DataSpec) for key in part.model_fields]
+        message, fix = first_problem(error, known)
+        raise RecipeError(f"{path}: {message}", fix) from error
     for claim in study.claims:
         for cell in (claim.more, claim.less):
             if (
@@ -143,14 +154,18 @@ def run_study(
             run = folder / f"{arm}-{seed}"
             if spec.train:
                 _train(recipe, run, console, quiet)
-            for key, rows in _answers(study, recipe, run, spec.train, console, quiet):
+            examiner = load_examiner(recipe, str(run / "model") if spec.train else None)
+            for key, rows in _answers(study, recipe, run, examiner, console, quiet):
                 for each in [seed] if spec.train else seeds:
                     answers[(arm, each, *key)] = rows
+    machine = describe_machine()
     outcome = {
         "study": study.name,
+        "commit": machine["git_commit"],
+        "versions": {name: machine[name] for name in ("medrl", "torch", "transformers", "python")},
         "seeds": list(seeds),
         "clinic_seed": clinic_seed,
-        "hardware": describe_machine(),
+        "hardware": machine,
         "seconds": round(time.monotonic() - started),
         "arms": _arm_table(study, seeds, answers),
         "claims": [_test(claim, seeds, answers) for claim in study.claims],
@@ -166,7 +181,7 @@ def run_study(
 
 
 def _arm_recipe(study: Study, arm: Arm, seed: int, clinic_seed: int) -> Recipe:
-    overrides = [f"seed={seed}", f"clinic_seed={clinic_seed}"]
+    overrides = [*study.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
     if arm.stages is not None:
         overrides.append(f"stages={json.dumps(arm.stages)}")
     recipe = load_recipe(study.recipe, "rehearsal", overrides)
@@ -180,6 +195,8 @@ def _train(recipe: Recipe, run: Path, console: Console, quiet: bool) -> None:
     if (run / "recipe.yaml").exists() and load_recipe(str(run / "recipe.yaml")) != recipe:
         raise RunError(f"{run} was made with another recipe", "delete it, or give another --work")
     if (run / "summary.json").exists():
+        recorded = json.loads((run / INPUTS).read_text(encoding="utf-8"))
+        check_same(recorded, prepare(recipe).fingerprint(), str(run))
         return
     display = Display(console, quiet)
     if (run / "recipe.yaml").exists():
@@ -189,42 +206,40 @@ def _train(recipe: Recipe, run: Path, console: Console, quiet: bool) -> None:
 
 
 def _answers(
-    study: Study, recipe: Recipe, run: Path, trained: bool, console: Console, quiet: bool
+    study: Study, recipe: Recipe, run: Path, examiner: Examiner, console: Console, quiet: bool
 ) -> Iterator[tuple[tuple[str, str], list[Row]]]:
-    """Answers of one model to every set with every start; kept beside the run, never redone."""
-    grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
-    spec = recipe.model.model_copy(update={"path": str(run / "model")}) if trained else recipe.model
-    policy = sampler = None
+    """Answers of one model to every set with every start.
+
+    They are kept beside the run with what they depend on, and given again only if that changed.
+    """
     run.mkdir(parents=True, exist_ok=True)
+    model = fingerprint_model(examiner.policy.model)
+    params = SamplingParams(recipe.evaluation.max_new_tokens, 0.0)
     for set_name, data in study.sets.items():
+        cases = cases_of(data, examiner.grader, recipe.clinic_seed)
         for start, prefill in study.starts.items():
+            asked = {
+                "model": model,
+                "cases": fingerprint_cases(cases),
+                "prompt": recipe.prompt,
+                "grader": recipe.grader.model_dump(),
+                "prefill": prefill,
+                "max_new_tokens": params.max_new_tokens,
+            }
             path = run / f"study-{set_name}-{start}.json"
-            if not path.exists():
-                if policy is None or sampler is None:
-                    policy = load_policy(spec)
-                    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
-                cases = cases_of(data, grader, recipe.clinic_seed)
+            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if kept.get("asked") != asked:
                 title = f"{run.name} {set_name} {start}"
                 with Display(console, quiet).counting(title, len(cases)) as advance:
-                    rows = evaluate(
-                        policy,
-                        sampler,
-                        cases,
-                        recipe.prompt,
-                        grader,
-                        SamplingParams(recipe.evaluation.max_new_tokens, 0.0),
-                        generator(recipe.seed, "study", device=policy.device),
-                        prefill=prefill,
-                        on_progress=advance,
-                    )
-                flat = [row for case_rows in rows for row in case_rows]
-                replace_file(path, json.dumps(as_records(flat)).encode())
-            records = json.loads(path.read_text(encoding="utf-8"))
-            yield (set_name, start), [Row(**record) for record in records]
+                    seeded = generator(recipe.seed, "study", device=examiner.policy.device)
+                    rows = examiner.ask(cases, params, seeded, prefill=prefill, on_progress=advance)
+                kept = {"asked": asked, "rows": as_records(flat(rows))}
+                replace_file(path, json.dumps(kept).encode())
+            yield (set_name, start), [Row(**record) for record in kept["rows"]]
 
 
 def _value(row: Row, of: str) -> bool:
-    return row.think_tokens >= 5 if of == "thinks" else bool(getattr(row, of))
+    return bool(getattr(row, of))
 
 
 def _test(claim: Claim, seeds: Sequence[int], answers: Answers) -> dict[str, Any]:

@@ -358,6 +358,10 @@ def test_data_lists_and_loads(tmp_path: Path) -> None:
     assert left.code == 0, left.err
     assert "60 cases, 1 rows set aside" in left.out and "mine.jsonl:61" in left.out
     assert "overlap with" in left.out
+    assert "A. " in left.out and "answer: " in left.out  # the first case, to look at
+    clinic = medrl("data", "clinic:test-ood")
+    assert "1000 cases, 0 rows set aside" in clinic.out and "J. " in clinic.out
+    assert "leave --path" in medrl("data", "clinic:train", "--path", data).err
     unknown = medrl("data", "medqq")
     assert unknown.code == 2 and "known: " in unknown.err
 

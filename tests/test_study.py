@@ -62,6 +62,7 @@ def test_a_study_writes_its_numbers_and_a_second_call_trains_nothing(
     path = study_file(tmp_path, tiny("qwen2"))
     outcome = run(path)
     assert json.loads((tmp_path / "results" / "toy.json").read_text()) == outcome
+    assert outcome["versions"]["torch"] and "commit" in outcome
     assert [claim["name"] for claim in outcome["claims"]] == ["PPO helps"]
     assert [(r["arm"], r["start"]) for r in outcome["arms"]] == [
         ("base", "free"), ("base", "answer"), ("ppo", "free"), ("ppo", "answer"),
@@ -75,7 +76,7 @@ def test_a_study_writes_its_numbers_and_a_second_call_trains_nothing(
 
     runs = tmp_path / "runs" / "toy-clinic0"
     assert sorted(p.name for p in runs.iterdir()) == ["base-0", "ppo-0", "ppo-1"]
-    answers = json.loads((runs / "ppo-1" / "study-test-id-answer.json").read_text())
+    answers = json.loads((runs / "ppo-1" / "study-test-id-answer.json").read_text())["rows"]
     assert len(answers) == 4 and all(a["text"].startswith("<answer>") for a in answers)
 
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("[!.]*") if p.is_file()}
@@ -83,7 +84,11 @@ def test_a_study_writes_its_numbers_and_a_second_call_trains_nothing(
     assert {p: p.stat().st_mtime_ns for p in runs.rglob("[!.]*") if p.is_file()} == before
     assert (again["claims"], again["arms"]) == (outcome["claims"], outcome["arms"])
 
-    # A run of another recipe is not passed off as one of this.
+    # Answers to other questions are not passed off as answers to these.
+    study_file(tmp_path, tiny("qwen2"), sets={"test-id": {"source": "clinic:test-id", "size": 5}})
+    assert {row["n"] for row in run(path)["arms"]} == {5}
+
+    # Nor a run of another recipe as one of this.
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))
     with pytest.raises(RunError, match="another recipe"):
@@ -122,8 +127,9 @@ def test_a_claim_about_the_unknown_is_refused(cell: dict[str, str], tmp_path: Pa
 
 
 def test_a_misspelt_key_and_a_missing_study_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="arm_s"):
+    with pytest.raises(RecipeError, match="unknown key 'arm_s'") as refused:
         load_study(str(study_file(tmp_path, tmp_path, arm_s={})))
+    assert refused.value.fix == "did you mean 'arms'?" and "\n" not in refused.value.message
     with pytest.raises(RecipeError, match="no study 'nothing'") as refused:
         load_study("nothing")
     assert "med-rlvr" in refused.value.fix

@@ -22,7 +22,13 @@ from medrl.clinic.patients import Ward
 from medrl.clinic.styles import EXAM_STYLES, KINDS, describe
 from medrl.clinic.textbook import LINKS
 from medrl.environments.prompts import option_lines
-from medrl.evaluation.evaluate import FORCED_ANSWER, FORCED_THINKING, evaluate, summarise
+from medrl.evaluation.evaluate import (
+    FORCED_ANSWER,
+    FORCED_THINKING,
+    Examiner,
+    flat,
+    summarise,
+)
 from medrl.evaluation.statistics import pass_at_k, wilson
 from medrl.grading import Grader
 from medrl.learning.policy import Policy, load_policy
@@ -82,7 +88,7 @@ def probe(model: str, n: int = 200) -> dict[str, Any]:
     """The whole table: single skills, then exam answers with three ways to start, then pass@k."""
     policy = load_policy(ModelSpec(path=model))
     sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
-    grader = Grader()
+    examiner = Examiner(policy, sampler, "think-answer", Grader())
     skills = {
         name: skill(policy, sampler, pairs) for name, pairs in hop_questions(n, seed=0).items()
     }
@@ -94,28 +100,12 @@ def probe(model: str, n: int = 200) -> dict[str, Any]:
             ("forced answer", FORCED_ANSWER),
             ("forced think", FORCED_THINKING),
         ):
-            rows = evaluate(
-                policy,
-                sampler,
-                cases,
-                "think-answer",
-                grader,
-                SamplingParams(96, 0.0),
-                generator(0),
-                prefill=prefill,
-            )
-            exams[f"{name}, {start}, greedy"] = summarise([r for answers in rows for r in answers])
-        rows = evaluate(
-            policy,
-            sampler,
-            cases[: n // 2],
-            "think-answer",
-            grader,
-            SamplingParams(96, 1.0),
-            generator(0),
-            answers_per_prompt=SAMPLES,
+            rows = examiner.ask(cases, SamplingParams(96, 0.0), generator(0), prefill=prefill)
+            exams[f"{name}, {start}, greedy"] = summarise(flat(rows))
+        rows = examiner.ask(
+            cases[: n // 2], SamplingParams(96, 1.0), generator(0), answers_per_prompt=SAMPLES
         )
-        sampled = summarise([r for answers in rows for r in answers])
+        sampled = summarise(flat(rows))
         for k in (1, 2, 4, 8):
             solved = [pass_at_k(SAMPLES, sum(r.correct for r in answers), k) for answers in rows]
             sampled[f"pass@{k}"] = fmean(solved)

@@ -15,7 +15,7 @@ from medrl.evaluation.statistics import compare_paired, wilson
 from medrl.grading import Grader, Outcome
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import encode_prompt
-from medrl.sampling.sampler import Sampler, SamplingParams, StopReason
+from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
 
 FORCED_ANSWER = "<answer>"
 """Prefill that leaves no room to think: the answer is forced at once."""
@@ -43,79 +43,90 @@ class Row:
         """True when the grader said so; the format is not part of it."""
         return self.outcome == Outcome.CORRECT
 
-
-def evaluate(
-    policy: Policy,
-    sampler: Sampler,
-    cases: Sequence[Case],
-    template: str,
-    grader: Grader,
-    params: SamplingParams,
-    generator: torch.Generator,
-    answers_per_prompt: int = 1,
-    prefill: str = "",
-    block: int = 64,
-    on_progress: Callable[[int], None] | None = None,
-) -> list[list[Row]]:
-    """Answers of the policy to each case, read by the grader.
-
-    Args:
-        answers_per_prompt: G answers per case; more than one only makes sense when sampling.
-        prefill: text put at the start of every answer and graded with it.
-        block: cases decoded at a time.
-        on_progress: told how many more cases are done after each block.
-
-    Returns:
-        One list of G rows per case, in case order.
-    """
-    rows: list[list[Row]] = []
-    prefill_ids = policy.encode(prefill)
-    room = len(prefill_ids) + params.max_new_tokens
-    for start in range(0, len(cases), block):
-        part = cases[start : start + block]
-        prompts = [[*encode_prompt(policy, c, template, room)[1], *prefill_ids] for c in part]
-        with policy.arithmetic():
-            sampled = sampler.sample(prompts, answers_per_prompt, params, generator)
-        for case, completions in zip(part, sampled, strict=True):
-            rows.append(
-                [
-                    _row(
-                        policy,
-                        case,
-                        grader,
-                        prefill + policy.decode(c.token_ids),
-                        c.stop is StopReason.LENGTH,
-                    )
-                    for c in completions
-                ]
-            )
-        if on_progress:
-            on_progress(len(part))
-    return rows
+    @property
+    def thinks(self) -> bool:
+        """Whether the think block holds at least five tokens: an empty one is no reasoning."""
+        return self.think_tokens >= 5
 
 
-def _row(policy: Policy, case: Case, grader: Grader, text: str, cut: bool) -> Row:
-    verdict = grader.grade(text, case.reference)
-    shape = measure(text, case.reference.options, lambda t: len(policy.encode(t)))
-    return Row(
-        case.id,
-        case.reference.value,
-        verdict.answer,
-        str(verdict.outcome),
-        verdict.reason,
-        verdict.format_ok,
-        cut,
-        shape.total_tokens,
-        shape.think_tokens,
-        text,
-    )
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """A policy with all it takes to question it: prompt template, sampler and grader."""
+
+    policy: Policy
+    sampler: Sampler
+    template: str
+    grader: Grader
+
+    def ask(
+        self,
+        cases: Sequence[Case],
+        params: SamplingParams,
+        generator: torch.Generator,
+        answers_per_prompt: int = 1,
+        prefill: str = "",
+        block: int = 64,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[list[Row]]:
+        """Answers of the policy to each case, read by the grader.
+
+        Args:
+            answers_per_prompt: G answers per case; more than one only makes sense when sampling.
+            prefill: text put at the start of every answer and graded with it.
+            block: cases decoded at a time.
+            on_progress: told how many more cases are done after each block.
+
+        Returns:
+            One list of G rows per case, in case order.
+
+        Raises:
+            DataError: a prompt with its answer would not fit the model's context.
+        """
+        rows: list[list[Row]] = []
+        prefill_ids = self.policy.encode(prefill)
+        room = len(prefill_ids) + params.max_new_tokens
+        for start in range(0, len(cases), block):
+            part = cases[start : start + block]
+            prompts = [
+                [*encode_prompt(self.policy, case, self.template, room)[1], *prefill_ids]
+                for case in part
+            ]
+            with self.policy.arithmetic():
+                sampled = self.sampler.sample(prompts, answers_per_prompt, params, generator)
+            for case, answers in zip(part, sampled, strict=True):
+                rows.append([self._row(case, prefill, answer) for answer in answers])
+            if on_progress:
+                on_progress(len(part))
+        return rows
+
+    def _row(self, case: Case, prefill: str, answer: Completion) -> Row:
+        text = prefill + self.policy.decode(answer.token_ids)
+        verdict = self.grader.grade(text, case.reference)
+        shape = measure(text, case.reference.options, lambda t: len(self.policy.encode(t)))
+        return Row(
+            case.id,
+            case.reference.value,
+            verdict.answer,
+            str(verdict.outcome),
+            verdict.reason,
+            verdict.format_ok,
+            answer.stop is StopReason.LENGTH,
+            shape.total_tokens,
+            shape.think_tokens,
+            text,
+        )
+
+
+def flat(rows: Sequence[Sequence[Row]]) -> list[Row]:
+    """All rows, case by case."""
+    return [row for answers in rows for row in answers]
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracy with its Wilson interval, and beside it everything that is not an answer.
 
     ``no_answer``, ``several_answers`` and ``cut`` are counts; ``think_rate`` is the share of
-    answers with a think block that holds at least five tokens.
+    answers that think (see ``Row.thinks``).
     """
     correct = sum(row.correct for row in rows)
     interval = wilson(correct, len(rows))
@@ -129,7 +140,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "several_answers": sum(row.outcome == Outcome.SEVERAL_ANSWERS for row in rows),
         "cut": sum(row.cut for row in rows),
         "format_rate": fmean(row.format_ok for row in rows),
-        "think_rate": fmean(row.think_tokens >= 5 for row in rows),
+        "think_rate": fmean(row.thinks for row in rows),
         "think_tokens": fmean(row.think_tokens for row in rows),
         "response_tokens": fmean(row.tokens for row in rows),
     }

@@ -79,6 +79,13 @@ def has_format(text: str, format: Format, strict_start: bool = False) -> bool:
     return format == "free" or check_boxed(text).ok
 
 
+def written(answer: str, format: Format) -> str:
+    """An answer as a reply of the given format declares it; the grader reads it back."""
+    if format == "think_answer":
+        return f"<answer>{answer}</answer>"
+    return f"\\boxed{{{answer}}}" if format == "boxed" else f"The answer is {answer}."
+
+
 def visible_text(text: str) -> str:
     """The part of a reply that may be read for an answer.
 

@@ -282,13 +282,10 @@ class PPOLearner:
         rewards_BT = token_rewards(reward_B, old_BT, ref_BT, mask_BT, stage.kl_coefficient)
         advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, stage.gamma, stage.lam)
         tokens = mask_BT.sum().clamp(min=1)
-        spread = _variance(returns_BT, mask_BT)
         metrics = {
             "kl": float(((old_BT - ref_BT) * mask_BT).sum() / tokens),
             "value": float((values_BT * mask_BT).sum() / tokens),
-            "explained_variance": float(
-                1 - _variance(returns_BT - values_BT, mask_BT) / spread.clamp(min=1e-8)
-            ),
+            "explained_variance": explained_variance(values_BT, returns_BT, mask_BT),
         }
         whitened_BT = whiten(advantages_BT, mask_BT)
         return _Frozen(batch, mask_BT, old_BT, values_BT, whitened_BT, returns_BT), metrics
@@ -351,6 +348,19 @@ def restore_learner(
     """Put a checkpoint's weights and optimiser back into a freshly built learner."""
     learner.load(tensors)
     restore_optimizer(learner.optimizer, tensors["optimizer"], state["optimizer"])
+
+
+def explained_variance(
+    values_BT: torch.Tensor, returns_BT: torch.Tensor, mask_BT: torch.Tensor
+) -> float:
+    """``1 - Var(returns - values) / Var(returns)`` over masked tokens, at most 1.
+
+    1: the critic foresees everything; 0: no more than a constant would; 0 as well if all returns
+    are equal, since there is nothing to explain.
+    """
+    spread = float(_variance(returns_BT, mask_BT))
+    unexplained = float(_variance(returns_BT - values_BT, mask_BT))
+    return 1 - unexplained / spread if spread > 1e-8 else 0.0
 
 
 def _variance(values_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:

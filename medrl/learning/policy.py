@@ -33,6 +33,8 @@ class Policy:
 
     Attributes:
         stop_ids: ids that end an answer; ``stop_ids[0]`` is the tokenizer's own end of text.
+        start_ids: what the tokenizer puts before every text (Llama, Gemma: the begin-of-text
+            token, without which they are not themselves), or nothing.
         context: most tokens of prompt and answer together.
     """
 
@@ -41,6 +43,7 @@ class Policy:
     device: torch.device
     dtype: torch.dtype
     stop_ids: tuple[int, ...]
+    start_ids: tuple[int, ...]
     pad_id: int
     context: int
 
@@ -55,9 +58,15 @@ class Policy:
         return trainable(self.model)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt, no special tokens added."""
+        """Token ids of a text, no special tokens added."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a text that begins a context: ``start_ids`` first, if it lacks them."""
+        ids = self.encode(text)
+        start = list(self.start_ids)
+        return ids if ids[: len(start)] == start else start + ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of answer tokens; a trailing stop token is left out, all else is kept."""
@@ -99,7 +108,16 @@ def load_policy(spec: ModelSpec, device: torch.device | None = None) -> Policy:
         policy_model = get_peft_model(model, config)
     policy_model.eval()  # no dropout: the learner must see the distribution that was sampled from
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
-    return Policy(policy_model, tokenizer, device, dtype, stop_ids, pad_id, int(context))
+    return Policy(
+        policy_model,
+        tokenizer,
+        device,
+        dtype,
+        stop_ids,
+        _start_ids(tokenizer),
+        pad_id,
+        int(context),
+    )
 
 
 def _resolve(path: str) -> str:
@@ -167,6 +185,13 @@ def _stop_and_pad(
     # Padding is masked everywhere, so sharing an id with the stop token does no harm here.
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return tuple(stops), int(pad)
+
+
+def _start_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What the tokenizer itself would put before a text (not what it might put after it)."""
+    ids: list[int] = tokenizer("a")["input_ids"]
+    begin = tokenizer.bos_token_id
+    return (begin,) if begin is not None and ids[:1] == [begin] else ()
 
 
 class ReferenceModel:

@@ -10,7 +10,7 @@ import torch
 from medrl.cases.case import Case
 from medrl.environments.prompts import render
 from medrl.errors import DataError
-from medrl.grading import Grader
+from medrl.grading import Grader, written
 from medrl.learning.groups import Episode, Group, Origin
 from medrl.learning.policy import Policy
 from medrl.recipe import RewardSpec
@@ -28,7 +28,7 @@ def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> tuple
         DataError: prompt and answer together would not fit the model's context.
     """
     prompt = render(case, template)
-    ids = policy.encode(prompt)
+    ids = policy.encode_prompt(prompt)
     if len(ids) + room > policy.context:
         raise DataError(
             f"{case.source} (case {case.id}): the prompt has {len(ids)} tokens; with {room} for "
@@ -92,16 +92,18 @@ def target_groups(
 ) -> list[Group]:
     """One group of one episode per case whose answer is written, not sampled (SFT).
 
+    The answer is written in the grader's format.
+
     Args:
         full: True writes the case's rationale (tag ``rationale``) in a think block before the
-            answer; False writes the answer block alone.
+            answer; False writes the answer alone.
 
     Raises:
         DataError: ``full`` was asked for and a case has no rationale.
     """
     groups = []
     for case in cases:
-        answer = f"<answer>{case.reference.value}</answer>"
+        answer = written(case.reference.value, grader.format)
         if full:
             if "rationale" not in case.tags:
                 raise DataError(

@@ -20,9 +20,10 @@ from medrl.cases.loading import load_cases
 from medrl.clinic.exams import EXAM_SETS, exam
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.dynamics import StepSeries, label_phases, phase_timeline
-from medrl.evaluation.evaluate import Row, as_records, compare, evaluate, summarise
+from medrl.evaluation.evaluate import Examiner, Row, as_records, compare, flat, summarise
 from medrl.grading import Grader
 from medrl.grading.proof import prove
+from medrl.learning.inputs import check_same, fingerprint
 from medrl.learning.loop import Learner, PPOLearner, SFTLearner, restore_learner, run_stage
 from medrl.learning.policy import Policy, load_policy, load_trained, save_model
 from medrl.learning.progress import Display
@@ -42,6 +43,9 @@ from medrl.sampling.sampler import SamplingParams
 from medrl.sampling.torch_sampler import TorchSampler
 
 logger = logging.getLogger("medrl")
+
+INPUTS = "inputs.json"
+"""File of a run that holds the fingerprints of its model and data."""
 
 MAX_TOO_LONG = 0.02
 """Share of cases that may be set aside because their prompts do not fit the model."""
@@ -104,6 +108,27 @@ class Parts:
     train_cases: list[Case]
     sets: dict[str, list[Case]]
 
+    def fingerprint(self) -> dict[str, str]:
+        """See :mod:`medrl.learning.inputs`; only true before training changes the model."""
+        return fingerprint(self.policy.model, self.train_cases, self.sets)
+
+
+def grader_of(recipe: Recipe) -> Grader:
+    """The one grader of a run."""
+    return Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
+
+
+def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
+    """An examiner with the recipe's prompt and grader for its model, or for another one.
+
+    Raises:
+        ModelError: see :func:`medrl.learning.policy.load_policy`.
+    """
+    path = model or recipe.model.path
+    policy = load_policy(recipe.model.model_copy(update={"path": path}))
+    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    return Examiner(policy, sampler, recipe.prompt, grader_of(recipe))
+
 
 def prepare(recipe: Recipe) -> Parts:
     """Load and check everything a run needs; writes nothing.
@@ -114,7 +139,7 @@ def prepare(recipe: Recipe) -> Parts:
     """
     torch.manual_seed(derive_seed(recipe.seed, "model"))  # LoRA's random half
     policy = load_policy(recipe.model)
-    grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
+    grader = grader_of(recipe)
     train_cases = cases_of(recipe.train, grader, recipe.clinic_seed)
     sets = {
         name: cases_of(spec, grader, recipe.clinic_seed)
@@ -161,6 +186,7 @@ class Session:
         self.policy, self.grader = parts.policy, parts.grader
         self.train_cases, self.sets = parts.train_cases, parts.sets
         self.sampler = TorchSampler(self.policy.model, self.policy.stop_ids, self.policy.pad_id)
+        self.examiner = Examiner(self.policy, self.sampler, recipe.prompt, self.grader)
 
     def train(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Run to the end, from ``checkpoint`` on; returns the summary.
@@ -171,7 +197,7 @@ class Session:
         started = time.monotonic()
         self.display.banner(self.recipe, self.policy, len(self.train_cases))
         with StopRequest() as stop:
-            self._evaluate("before")
+            self._evaluate("before", stop)
             tensors, state = checkpoint.load() if checkpoint else ({}, {"stage": 0, "step": 0})
             steps_before = 0
             for index, stage in enumerate(self.recipe.stages):
@@ -187,7 +213,7 @@ class Session:
                         index, stage, learner, stop, state["step"] if resumed else 0, steps_before
                     )
                 steps_before += stage.steps
-        self._evaluate("after")
+            self._evaluate("after", stop)
         with self.run.new_folder("model") as folder:
             save_model(self.policy, folder)
         return self._summarise(time.monotonic() - started)
@@ -228,8 +254,12 @@ class Session:
             with self.run.new_folder(f"stage-{index}") as folder:
                 save_file(dict(learner.tensors()["policy"]), folder / "policy.safetensors")
 
-    def _evaluate(self, moment: str) -> None:
-        """Evaluate every set unless this run already did so at this moment."""
+    def _evaluate(self, moment: str, stop: StopRequest) -> None:
+        """Evaluate every set unless this run already did so at this moment.
+
+        Raises:
+            Stopped: a stop was asked for; a resumed run evaluates all of it again.
+        """
         known = self._evaluations()
         if moment in known or not self.sets:
             return
@@ -237,22 +267,20 @@ class Session:
         result = {}
         total = sum(map(len, self.sets.values()))
         with self.display.counting(f"evaluating {moment} training", total) as advance:
+
+            def progress(done: int) -> None:
+                if stop.requested:
+                    raise Stopped(self.run.path)
+                advance(done)
+
             for name, cases in self.sets.items():
-                rows = evaluate(
-                    self.policy,
-                    self.sampler,
-                    cases,
-                    self.recipe.prompt,
-                    self.grader,
-                    SamplingParams(spec.max_new_tokens, spec.temperature),
-                    generator(
-                        self.recipe.seed, "evaluation", moment, name, device=self.policy.device
-                    ),
-                    on_progress=advance,
+                seeded = generator(
+                    self.recipe.seed, "evaluation", moment, name, device=self.policy.device
                 )
-                flat = [row for case_rows in rows for row in case_rows]
-                self.run.write_json(answers_file(moment, name), as_records(flat))
-                result[name] = summarise(flat)
+                params = SamplingParams(spec.max_new_tokens, spec.temperature)
+                rows = flat(self.examiner.ask(cases, params, seeded, on_progress=progress))
+                self.run.write_json(answers_file(moment, name), as_records(rows))
+                result[name] = summarise(rows)
         if moment == "after":
             # First, because a moment that is recorded is never looked at again.
             self.run.record_evaluation(
@@ -329,15 +357,23 @@ def phases_of(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def run_recipe(recipe: Recipe, path: Path, display: Display) -> dict[str, Any]:
+def run_recipe(
+    recipe: Recipe, path: Path, display: Display, overwrite: bool = False
+) -> dict[str, Any]:
     """Start a run in a new folder and take it to its end.
+
+    Args:
+        overwrite: delete an older run in ``path``, once everything the new one needs is there.
 
     Raises:
         Stopped: see ``Session.train``.
-        MedrlError: see ``prepare``; nothing has been written then.
+        MedrlError: see ``prepare``; nothing has been written or deleted then.
     """
     parts = prepare(recipe)
+    if overwrite:
+        RunFolder.delete(path)
     with RunFolder.create(path, recipe.to_yaml()) as run:
+        run.write_json(INPUTS, parts.fingerprint())
         return Session(recipe, parts, run, display).train(None)
 
 
@@ -345,9 +381,15 @@ def resume_run(recipe: Recipe, path: Path, display: Display) -> dict[str, Any]:
     """Go on with the newest valid checkpoint of a run.
 
     Raises:
-        RunError: the run has already finished, or all its checkpoints are damaged.
+        RunError: the run has already finished, all its checkpoints are damaged, or its model or
+            data are not what they were.
     """
     with RunFolder.open(path) as run:
         if (path / "summary.json").exists():
             raise RunError(f"{path} has already finished", f"see {path}/report.html")
-        return Session(recipe, prepare(recipe), run, display).train(resume(run))
+        parts = prepare(recipe)
+        if (path / INPUTS).exists():
+            check_same(run.read_json(INPUTS), parts.fingerprint(), str(path))
+        else:  # killed in its very first moment
+            run.write_json(INPUTS, parts.fingerprint())
+        return Session(recipe, parts, run, display).train(resume(run))

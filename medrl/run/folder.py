@@ -3,6 +3,7 @@
 ::
 
     recipe.yaml        the resolved recipe
+    inputs.json        fingerprints of the model and the cases it began with
     metrics.jsonl      one line per step, only what is bit-identical after a resume
     timings.jsonl      seconds, tokens per second and memory per step
     episodes.jsonl     sampled episodes to browse
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,6 +109,27 @@ class RunFolder:
             RunError: there is no run here.
         """
         return cls(_existing(path), None)
+
+    @classmethod
+    def delete(cls, path: Path | str) -> None:
+        """Delete a run and its folder; nothing there is fine too.
+
+        Raises:
+            RunError: the folder holds something else than a run, the run is in use, or the disk
+                refuses.
+        """
+        path = Path(path)
+        if not path.exists():
+            return
+        if not (path / RECIPE).is_file():
+            raise RunError(f"{path} is not a run and is not deleted", "choose another folder")
+        lock = lock_folder(path)  # held throughout: nobody else may start to write to it
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise write_error(error, path) from error
+        finally:
+            os.close(lock)
 
     def _prepare(self) -> None:
         with self.writing(self.path):

@@ -13,10 +13,11 @@ from medrl.errors import DataError
 from medrl.evaluation.evaluate import (
     FORCED_ANSWER,
     FORCED_THINKING,
+    Examiner,
     Row,
     as_records,
     compare,
-    evaluate,
+    flat,
     summarise,
 )
 from medrl.evaluation.statistics import wilson
@@ -62,9 +63,8 @@ class Scripted:
 
 
 def run(policy: Policy, sampler: Sampler, **more: Any) -> list[list[Row]]:
-    return evaluate(
-        policy, sampler, CASES, "{question}", Grader(), PARAMS, torch.Generator(), **more
-    )
+    examiner = Examiner(policy, sampler, "{question}", Grader())
+    return examiner.ask(CASES, PARAMS, torch.Generator(), **more)
 
 
 def test_rows_say_what_the_grader_said(policy: Policy) -> None:
@@ -107,7 +107,7 @@ def test_cases_are_decoded_in_blocks_and_progress_is_told(policy: Policy) -> Non
     rows = run(policy, sampler, block=2, answers_per_prompt=3, on_progress=told.append)
     assert sampler.blocks == told == [2, 2, 1]
     assert [len(answers) for answers in rows] == [3] * 5
-    assert summarise([row for answers in rows for row in answers])["cut"] == 15
+    assert summarise(flat(rows))["cut"] == 15
 
 
 @pytest.mark.parametrize("prefill", [FORCED_ANSWER, FORCED_THINKING])
@@ -123,10 +123,10 @@ def test_a_prefill_needs_room_too(policy: Policy) -> None:
     sampler = Scripted(policy, ["A"], StopReason.END)
     full = policy.context - len(policy.encode("What helps?"))
     fits = SamplingParams(full, 0.0)
-    one = (CASES[:1], "{question}", Grader(), fits, torch.Generator())
-    evaluate(policy, sampler, *one)
+    examiner = Examiner(policy, sampler, "{question}", Grader())
+    examiner.ask(CASES[:1], fits, torch.Generator())
     with pytest.raises(DataError, match="context"):
-        evaluate(policy, sampler, *one, prefill="<think>")
+        examiner.ask(CASES[:1], fits, torch.Generator(), prefill="<think>")
 
 
 def test_the_real_sampler_evaluates_the_same_twice(policy: Policy) -> None:

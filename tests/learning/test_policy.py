@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import processors
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from medrl.errors import DataError, ModelError
 from medrl.learning.policy import (
@@ -233,3 +234,23 @@ def test_trained_weights_can_be_put_back(load_tiny: LoadTiny) -> None:
     disturb(policy)
     load_trained(policy.model, kept)
     assert torch.equal(logits(policy.model), start)
+
+
+def test_the_start_token_stands_once_before_a_prompt_and_never_before_an_answer(
+    folder: Path, tiny: Callable[[str], Path]
+) -> None:
+    """As Llama's and Gemma's tokenizers do: without it these models are not themselves."""
+    starting = PreTrainedTokenizerFast.from_pretrained(folder)
+    begin = starting.eos_token_id
+    starting.bos_token = starting.eos_token
+    starting.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{starting.bos_token} $A", special_tokens=[(starting.bos_token, begin)]
+    )
+    starting.save_pretrained(folder)
+    policy = load_policy(ModelSpec(path=str(folder)))
+    plain = load_policy(ModelSpec(path=str(tiny("llama"))))
+    assert policy.start_ids == (begin,) and plain.start_ids == ()
+    text = "Which one?"
+    assert policy.encode_prompt(text) == [begin, *policy.encode(text)]
+    assert policy.encode_prompt(starting.bos_token + text) == policy.encode_prompt(text)
+    assert policy.encode(text) == plain.encode(text) == plain.encode_prompt(text)

@@ -7,6 +7,7 @@ import torch
 
 from medrl.errors import DataError
 from medrl.grading import Grader
+from medrl.grading.format import Format
 from medrl.grading.verdict import Outcome
 from medrl.learning.groups import Origin
 from medrl.learning.policy import Policy
@@ -93,6 +94,22 @@ def test_the_target_answer_is_the_gold_letter(policy: Policy) -> None:
     assert target.text == "<answer>C</answer>" and target.verdict.correct
     assert policy.decode(target.token_ids[group.prefix_length :]) == target.text
     assert target.token_ids[-1] == policy.stop_ids[0]
+
+
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("think_answer", "<answer>C</answer>"),
+        ("boxed", r"\boxed{C}"),
+        ("free", "The answer is C."),
+    ],
+)
+def test_targets_are_written_in_the_format_that_is_graded(
+    policy: Policy, format: Format, text: str
+) -> None:
+    grader = Grader(format=format)
+    [group] = target_groups(policy, [case("C")], "{question}", grader, full=False)
+    assert group.episodes[0].text == text and group.episodes[0].verdict.correct
 
 
 def test_a_full_target_reasons_first(policy: Policy) -> None:

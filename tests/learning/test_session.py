@@ -25,8 +25,18 @@ from medrl.learning.loop import SFTLearner
 from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.progress import Display
-from medrl.learning.session import cases_of, fitting, phases_of, prepare, resume_run, run_recipe
+from medrl.learning.session import (
+    Session,
+    Stopped,
+    cases_of,
+    fitting,
+    phases_of,
+    prepare,
+    resume_run,
+    run_recipe,
+)
 from medrl.recipe import DataSpec, Recipe, SFTStage
+from medrl.run import StopRequest
 from tests.learning.conftest import MakeRecipe, ppo_learner
 from tests.tiny import case, random_episodes
 
@@ -156,6 +166,44 @@ def test_a_run_is_not_overwritten_and_not_resumed_when_done(
         run_recipe(recipe, tmp_path / "run", silent())
     with pytest.raises(RunError, match="has already finished"):
         resume_run(recipe, tmp_path / "run", silent())
+
+
+def test_an_older_run_is_only_deleted_when_the_new_one_can_begin(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run_recipe(make_recipe({"steps": 1}), run, silent())
+    before = (run / "metrics.jsonl").read_bytes()
+    for broken in (
+        make_recipe(model={"path": "no/such/model"}),
+        make_recipe(train={"source": "jsonl", "path": "no-such-file.jsonl"}),
+    ):
+        with pytest.raises(MedrlError):
+            run_recipe(broken, run, silent(), overwrite=True)
+        assert (run / "metrics.jsonl").read_bytes() == before
+    run_recipe(make_recipe({"steps": 1}, seed=7), run, silent(), overwrite=True)
+    assert (run / "metrics.jsonl").read_bytes() != before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_stop_is_honoured_during_evaluation(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    recipe = make_recipe({"steps": 1})
+    run_recipe(recipe, tmp_path / "whole", silent())
+    real = Session._evaluate
+
+    def asked_to_stop(session: Session, now: str, stop: StopRequest) -> None:
+        stop.requested = now == moment
+        real(session, now, stop)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_evaluate", asked_to_stop)
+        with pytest.raises(Stopped):
+            run_recipe(recipe, tmp_path / "run", silent())
+    resume_run(recipe, tmp_path / "run", silent())
+    for file in ("metrics.jsonl", "evaluations.json", "model/model.safetensors"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_at_the_last_good_checkpoint(
@@ -296,6 +344,17 @@ def test_supervised_answers_become_likelier(make_recipe: MakeRecipe) -> None:
     cases = [case(g, name=g, question=f"case {g}") for g in "ABCD"]
     losses = [learner.update(learner.rollout(cases, s), s)["loss"] for s in range(12)]
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_explained_variance_by_hand() -> None:
+    returns = torch.tensor([[1.0, 3.0, 9.0], [5.0, 9.0, 9.0]])
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # 1, 3, 5: variance 8/3
+    off_by_one = torch.tensor([[0.0, 4.0, 0.0], [5.0, 0.0, 0.0]])  # errors 1, -1, 0: variance 2/3
+    assert loop.explained_variance(off_by_one, returns, mask) == pytest.approx(3 / 4)
+    assert loop.explained_variance(returns, returns, mask) == 1
+    assert loop.explained_variance(returns * 0 + 7, returns, mask) == pytest.approx(0)
+    assert loop.explained_variance(-returns, returns, mask) == pytest.approx(1 - 4)
+    assert loop.explained_variance(returns, torch.ones(2, 3), mask) == 0  # nothing to explain
 
 
 def test_phases_are_spans_of_steps_counted_from_one() -> None:

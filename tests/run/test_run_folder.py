@@ -274,3 +274,17 @@ def test_the_lock_holds_against_another_process_and_dies_with_it(
     assert (path / ".lock").read_text() == str(other)  # a stale lock of a dead process
     with RunFolder.open(path):
         assert (path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_run_is_deleted_but_nothing_else_and_not_while_it_is_written(tmp_path: Path) -> None:
+    RunFolder.delete(tmp_path / "nothing")
+    with RunFolder.create(tmp_path / "run", RECIPE):
+        with pytest.raises(RunError, match="in use"):
+            RunFolder.delete(tmp_path / "run")
+        assert (tmp_path / "run" / "recipe.yaml").exists()
+    RunFolder.delete(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(RunError, match="is not a run"):
+        RunFolder.delete(tmp_path / "thesis")
+    assert (tmp_path / "thesis").exists()

@@ -1,0 +1,58 @@
+"""Fingerprints of what a run reads, so that a resumed run goes on with the same things."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from medrl.cases.case import Case
+from medrl.errors import RunError
+
+SAMPLED = 4096
+"""Most numbers of one tensor that enter a fingerprint: enough to tell trained weights apart."""
+
+
+def fingerprint_model(model: torch.nn.Module) -> str:
+    """16 hex digits from the name, shape and evenly spread values of every tensor."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.flatten()
+        spread = flat[:: max(1, -(-flat.numel() // SAMPLED))].float().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(spread.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_cases(cases: Iterable[Case]) -> str:
+    """16 hex digits from all that a case asks and takes for right, in order."""
+    digest = hashlib.sha256()
+    for case in cases:
+        digest.update(repr((case.id, case.question, case.context, case.reference)).encode())
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(
+    model: torch.nn.Module, train_cases: Sequence[Case], sets: Mapping[str, Sequence[Case]]
+) -> dict[str, str]:
+    """What a run folder keeps as ``inputs.json``."""
+    return {
+        "model": fingerprint_model(model),
+        "training cases": fingerprint_cases(train_cases),
+        **{f"cases of {name}": fingerprint_cases(cases) for name, cases in sets.items()},
+    }
+
+
+def check_same(recorded: Mapping[str, str], found: Mapping[str, str], run: str) -> None:
+    """Refuse to go on with other inputs than the run began with.
+
+    Raises:
+        RunError: names the first input that has changed.
+    """
+    for name, value in recorded.items():
+        if found.get(name) != value:
+            raise RunError(
+                f"{run}: the {name} changed since this run began",
+                "put it back as it was, or start a new run in another folder",
+            )
