@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -93,7 +94,7 @@ def resume(folder: Path, console: Console, quiet: bool) -> None:
 
 def finish(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
     """Table of results, phases, throughput, paths."""
-    table = Table("set", "n", "before", "after", "difference", "no answer", "format")
+    table = Table("set", "n", "before", "after", "difference", box=SIMPLE, pad_edge=False)
     for name, result in summary["evaluations"].items():
         before, after, change = result["before"], result["after"], result["comparison"]
         table.add_row(
@@ -103,11 +104,18 @@ def finish(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
             interval(after),
             f"{100 * change['difference']:+.1f} "
             f"[{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]",
-            f"{before['no_answer']} -> {after['no_answer']}",
-            f"{before['format_rate']:.2f} -> {after['format_rate']:.2f}",
         )
     console.print(table)
     console.print("accuracy in %, with 95 % intervals; greedy answers to the same prompt")
+    for name, result in summary["evaluations"].items():
+        before, after = result["before"], result["after"]
+        console.print(
+            f"{name}: format kept {before['format_rate']:.2f} -> {after['format_rate']:.2f}, "
+            f"thinking {before['think_rate']:.2f} -> {after['think_rate']:.2f}, "
+            f"no answer {before['no_answer']} -> {after['no_answer']}, "
+            f"cut {before['cut']} -> {after['cut']}",
+            highlight=False,
+        )
     phases = [f"{p['phase']} ({p['start']}-{p['end']})" for p in summary["phases"]]
     console.print(f"phases by step: {' -> '.join(phases) or 'none'}", highlight=False)
     console.print(

@@ -103,8 +103,8 @@ def load_study(name: str) -> Study:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        known = [key for part in (Study, Arm, Claim, Cell, DataSpec) for key in part.model_fields]
-        message, fix = first_problem(error, known)
+        keys = [key for part in (Study, Arm, Claim, Cell, DataSpec) for key in part.model_fields]
+        message, fix = first_problem(error, keys)
         raise RecipeError(f"{path}: {message}", fix) from error
     for claim in study.claims:
         for cell in (claim.more, claim.less):

@@ -28,6 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from medrl.cases.case import LETTERS
 from medrl.clinic.knowledge import Knowledge, clinic
 from medrl.clinic.textbook import AnswerHabits, Library
+from medrl.run import describe_machine
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -280,7 +281,7 @@ def pretrain(
     start: Path | None = None,
 ) -> dict[str, Any]:
     """Train a base model and save it, in half precision, with the record of how it was made."""
-    knowledge = clinic()
+    knowledge, machine = clinic(), describe_machine()
     earlier: list[dict[str, Any]] = []
     if start is None:
         tokenizer = build_tokenizer(knowledge, config)
@@ -331,6 +332,7 @@ def pretrain(
         "tokens": total * config.rows * config.row_tokens,
         "parameters": model.num_parameters(),
         "seconds": round(time.monotonic() - started),
+        "machine": machine,
     }
     save(out, model, tokenizer)
     made = {"passes": [*earlier, record]}

@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, Any]:
         "ram_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "torch_threads": torch.get_num_threads(),
         "gpus": _gpus(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": _version("transformers"),
