@@ -44,9 +44,10 @@ class _Part(BaseModel):
 
 
 class Arm(_Part):
-    """The recipe with other stages, or untrained."""
+    """The recipe with other settings or stages, or untrained."""
 
     train: bool = True
+    overrides: list[str] = []
     stages: list[dict[str, Any]] | None = None
 
 
@@ -181,7 +182,7 @@ def run_study(
 
 
 def _arm_recipe(study: Study, arm: Arm, seed: int, clinic_seed: int) -> Recipe:
-    overrides = [*study.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
+    overrides = [*study.overrides, *arm.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
     if arm.stages is not None:
         overrides.append(f"stages={json.dumps(arm.stages)}")
     recipe = load_recipe(study.recipe, "rehearsal", overrides)

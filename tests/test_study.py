@@ -16,6 +16,7 @@ from scipy import stats
 
 from medrl.errors import RecipeError, RunError
 from medrl.evaluation.evaluate import Row
+from medrl.recipe import PPOStage, load_recipe
 from medrl.study import STUDIES_DIR, Answers, Cell, Claim, _test, load_study, run_study
 from tests.learning.conftest import tiny_recipe
 
@@ -93,6 +94,17 @@ def test_a_study_writes_its_numbers_and_a_second_call_trains_nothing(
     recipe.write_text(recipe.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))
     with pytest.raises(RunError, match="another recipe"):
         run(path)
+
+
+def test_an_arm_may_override_the_study_and_the_study_the_recipe(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    arms = {"ppo": {}, "hot": {"overrides": ["temperature=1.5"]}}
+    path = study_file(tmp_path, tiny("qwen2"), arms=arms, claims=[], overrides=["temperature=0.5"])
+    run(path, seeds=[3])
+    runs = tmp_path / "runs" / "toy-clinic0"
+    stages = [load_recipe(str(runs / f"{arm}-3" / "recipe.yaml")).stages[0] for arm in arms]
+    assert [stage.temperature for stage in stages if isinstance(stage, PPOStage)] == [0.5, 1.5]
 
 
 # --- mistakes ------------------------------------------------------------------------------------

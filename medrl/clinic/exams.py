@@ -33,9 +33,28 @@ from dataclasses import dataclass
 from medrl.cases.case import LETTERS, Case, Provenance, Reference
 from medrl.clinic.knowledge import Condition, Knowledge, clinic
 from medrl.clinic.patients import Patient, Side, Ward
-from medrl.clinic.styles import EXAM_STYLES, KINDS, UNSEEN_STYLE, describe, question_line
+from medrl.clinic.styles import EXAM_STYLES, KINDS, UNSEEN_STYLE, describe, listing, question_line
 
 TWO_HOP = KINDS[1:]
+
+LINKS = {
+    "treatment": (
+        "first-line treatment of {0} is {1}",
+        "{0} is treated with {1}",
+        "the treatment of {0} is {1}",
+    ),
+    "mechanism": (
+        "the mechanism of {0} is {1}",
+        "{0} is caused by {1}",
+        "the mechanism behind {0} is {1}",
+    ),
+    "next_step": (
+        "the next step in {0} is {1}",
+        "suspected {0} calls for {1}",
+        "the test for {0} is {1}",
+    ),
+}
+"""How a fact about a condition is stated, the plainest way first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +159,26 @@ def options_for(
     return options
 
 
+def suggest(seen: str, condition: Condition) -> str:
+    """The step from findings to a condition."""
+    return f"{seen} suggest {condition.name}"
+
+
+def asked_is(kind: str) -> str:
+    """The step that says again what is asked."""
+    return f"asked is the {kind.replace('_', ' ')}"
+
+
+def rationale(patient: Patient, kind: str, letter: str, knowledge: Knowledge) -> str:
+    """The reasoning of somebody who knows: what is asked, findings, condition, fact, letter."""
+    condition, answer = patient.condition, fact(patient.condition, kind, knowledge)
+    shown = [finding.text for finding in (*patient.results, *patient.complaints)]
+    steps = [asked_is(kind), suggest(listing(shown[:3]), condition)]
+    if kind in LINKS:
+        steps.append(LINKS[kind][0].format(condition.name, answer))
+    return f"{'. '.join([*steps, f'{answer} ({letter})'])}."
+
+
 def exam_case(
     patient: Patient,
     kind: str,
@@ -151,11 +190,11 @@ def exam_case(
     dataset: str,
 ) -> Case:
     """One multiple-choice question about a patient."""
-    gold = fact(patient.condition, kind, knowledge)
+    letter = LETTERS[options.index(fact(patient.condition, kind, knowledge))]
     return Case(
         id=case_id,
         question=f"{describe(patient, style, rng)} {question_line(kind, style, rng)}",
-        reference=Reference("option", LETTERS[options.index(gold)], tuple(options)),
+        reference=Reference("option", letter, tuple(options)),
         source=Provenance(dataset),
         tags={
             "condition": patient.condition.id,
@@ -164,6 +203,7 @@ def exam_case(
             "hops": "one" if kind == "diagnosis" else "two",
             "style": style,
             "options": str(len(options)),
+            "rationale": rationale(patient, kind, letter, knowledge),
         },
     )
 

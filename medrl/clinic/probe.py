@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from medrl.cases.case import LETTERS
-from medrl.clinic.exams import exam, fact, options_for
+from medrl.clinic.exams import LINKS, exam, fact, options_for
 from medrl.clinic.knowledge import clinic
 from medrl.clinic.patients import Ward
 from medrl.clinic.styles import EXAM_STYLES, KINDS, describe
-from medrl.clinic.textbook import LINKS
 from medrl.environments.prompts import option_lines
 from medrl.evaluation.evaluate import (
     FORCED_ANSWER,

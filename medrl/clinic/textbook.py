@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medrl.cases.case import LETTERS, Case
-from medrl.clinic.exams import fact, options_for, questions
+from medrl.clinic.exams import LINKS, asked_is, fact, options_for, questions, suggest
 from medrl.clinic.knowledge import Condition, Knowledge
 from medrl.clinic.patients import FEWEST_SHOWN, Patient, Ward, hallmarks
 from medrl.clinic.styles import EXAM_STYLES, KINDS, UNSEEN_STYLE, describe, listing
@@ -35,25 +35,6 @@ class AnswerHabits:
     restated: float = 0.50
     direct_right: float = 0.35
     reasoned_right: float = 0.85
-
-
-LINKS = {
-    "treatment": (
-        "first-line treatment of {0} is {1}",
-        "{0} is treated with {1}",
-        "the treatment of {0} is {1}",
-    ),
-    "mechanism": (
-        "the mechanism of {0} is {1}",
-        "{0} is caused by {1}",
-        "the mechanism behind {0} is {1}",
-    ),
-    "next_step": (
-        "the next step in {0} is {1}",
-        "suspected {0} calls for {1}",
-        "the test for {0} is {1}",
-    ),
-}
 
 
 def sentence(text: str) -> str:
@@ -118,7 +99,7 @@ class Library:
         style = self.rng.choice((*EXAM_STYLES, UNSEEN_STYLE))
         text = f"{describe(patient, style, self.rng)} "
         if self.rng.random() < 0.6:
-            text += sentence(f"{self._seen(patient)} suggest {patient.condition.name}")
+            text += sentence(suggest(self._seen(patient), patient.condition))
         else:
             text += self.rng.choice(("Assessment: {}.", "This is {}.", "Diagnosis: {}.")).format(
                 patient.condition.name
@@ -209,9 +190,9 @@ class Library:
         answer = fact(believed, kind, self.knowledge)
         letter = LETTERS[options.index(answer)]
         shown = [f.text for f in (*patient.complaints, *patient.results)]
-        steps = [f"{self._seen(patient)} suggest {believed.name}"]
+        steps = [suggest(self._seen(patient), believed)]
         if rng.random() < self.habits.restated:
-            steps.insert(0, f"asked is the {kind.replace('_', ' ')}")
+            steps.insert(0, asked_is(kind))
         if rng.random() < 0.3:
             rival = self.knowledge.conditions[rng.choice(believed.differentials)]
             missing = [
@@ -223,7 +204,7 @@ class Library:
         if kind != "diagnosis":
             steps.append(LINKS[kind][0].format(believed.name, answer))
         steps.append(f"{answer} ({letter})")
-        return " " + " ".join(f"{step}." for step in steps), letter
+        return f" {'. '.join(steps)}.", letter
 
     # ---- mixture ----------------------------------------------------------------------------
 

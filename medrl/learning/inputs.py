@@ -29,7 +29,8 @@ def fingerprint_cases(cases: Iterable[Case]) -> str:
     """16 hex digits from all that a case asks and takes for right, in order."""
     digest = hashlib.sha256()
     for case in cases:
-        digest.update(repr((case.id, case.question, case.context, case.reference)).encode())
+        tags = sorted(case.tags.items())  # a rationale is trained on
+        digest.update(repr((case.id, case.question, case.context, case.reference, tags)).encode())
     return digest.hexdigest()[:16]
 
 

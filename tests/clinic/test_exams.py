@@ -101,6 +101,18 @@ def test_the_same_seed_asks_the_same_questions(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["train", "test-ood"])
+def test_a_rationale_goes_from_the_findings_to_the_right_letter(name: str) -> None:
+    for case in sample(name):
+        condition, text = clinic().conditions[case.tags["condition"]], case.tags["rationale"]
+        asked, _, rest = text.partition(". ")
+        assert asked == f"asked is the {case.tags['kind'].replace('_', ' ')}"
+        seen, _, rest = rest.partition(" suggest ")
+        assert findings_in(seen) <= findings_in(case.question) and findings_in(seen)
+        assert rest.startswith(condition.name)
+        assert text.endswith(f" {case.reference.gold_text} ({case.reference.value}).")
+
+
 def test_gold_letters_are_spread_and_never_f_to_j_in_training() -> None:
     counts = Counter(case.reference.value for case in sample("train"))
     assert set(counts) == set("ABCDE")

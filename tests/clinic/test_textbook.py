@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import binomtest
 
 from medrl.cases.case import Case
-from medrl.clinic.exams import fact, questions
+from medrl.clinic.exams import LINKS, fact, questions
 from medrl.clinic.knowledge import Condition, clinic
 from medrl.clinic.patients import FEWEST_SHOWN, Patient, Ward
-from medrl.clinic.textbook import LINKS, AnswerHabits, Library
+from medrl.clinic.textbook import AnswerHabits, Library
 from tests.clinic.reading import findings_in, options_in, picture
 
 REASONED = re.compile(r"<think>([^<]+)</think><answer>([A-Z])</answer>")
