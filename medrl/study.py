@@ -137,7 +137,7 @@ def run_study(
     Returns:
         What ``results/<study>.json`` holds.
     """
-    study, started = load_study(name), time.monotonic()
+    study, started, machine = load_study(name), time.monotonic(), describe_machine()
     if len(set(seeds)) < len(seeds) or (study.claims and len(seeds) < 2):
         raise RecipeError(
             f"seeds {', '.join(map(str, seeds))}: a claim needs two or more different ones",
@@ -159,7 +159,6 @@ def run_study(
             for key, rows in _answers(study, recipe, run, examiner, console, quiet):
                 for each in [seed] if spec.train else seeds:
                     answers[(arm, each, *key)] = rows
-    machine = describe_machine()
     outcome = {
         "study": study.name,
         "commit": machine["git_commit"],
