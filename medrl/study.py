@@ -51,6 +51,13 @@ class Arm(_Part):
     stages: list[dict[str, Any]] | None = None
 
 
+class Start(_Part):
+    """How an answer is made to begin, and where it is cut off; empty: as the model likes."""
+
+    prefill: str = ""
+    until: str = ""
+
+
 class Cell(_Part):
     """Where a number is read: which arm, which set, how its answers start."""
 
@@ -78,7 +85,7 @@ class Study(_Part):
     """Settings of all arms, ``key=value`` as on the command line."""
     arms: dict[str, Arm] = Field(min_length=1)
     sets: dict[str, DataSpec] = Field(min_length=1)
-    starts: dict[str, str]
+    starts: dict[str, Start]
     claims: list[Claim]
 
 
@@ -137,7 +144,7 @@ def run_study(
     Returns:
         What ``results/<study>.json`` holds.
     """
-    study, started, machine = load_study(name), time.monotonic(), describe_machine()
+    study, machine = load_study(name), describe_machine()
     if len(set(seeds)) < len(seeds) or (study.claims and len(seeds) < 2):
         raise RecipeError(
             f"seeds {', '.join(map(str, seeds))}: a claim needs two or more different ones",
@@ -166,7 +173,7 @@ def run_study(
         "seeds": list(seeds),
         "clinic_seed": clinic_seed,
         "hardware": machine,
-        "seconds": round(time.monotonic() - started),
+        "seconds": round(_seconds(folder)),
         "arms": _arm_table(study, seeds, answers),
         "claims": [_test(claim, seeds, answers) for claim in study.claims],
     }
@@ -217,25 +224,43 @@ def _answers(
     params = SamplingParams(recipe.evaluation.max_new_tokens, 0.0)
     for set_name, data in study.sets.items():
         cases = cases_of(data, examiner.grader, recipe.clinic_seed)
-        for start, prefill in study.starts.items():
+        for name, start in study.starts.items():
             asked = {
                 "model": model,
                 "cases": fingerprint_cases(cases),
                 "prompt": recipe.prompt,
                 "grader": recipe.grader.model_dump(),
-                "prefill": prefill,
+                **start.model_dump(),
                 "max_new_tokens": params.max_new_tokens,
             }
-            path = run / f"study-{set_name}-{start}.json"
+            path = run / f"study-{set_name}-{name}.json"
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             if kept.get("asked") != asked:
-                title = f"{run.name} {set_name} {start}"
+                title, began = f"{run.name} {set_name} {name}", time.monotonic()
                 with Display(console, quiet).counting(title, len(cases)) as advance:
                     seeded = generator(recipe.seed, "study", device=examiner.policy.device)
-                    rows = examiner.ask(cases, params, seeded, prefill=prefill, on_progress=advance)
-                kept = {"asked": asked, "rows": as_records(flat(rows))}
+                    rows = examiner.ask(
+                        cases,
+                        params,
+                        seeded,
+                        prefill=start.prefill,
+                        until=start.until,
+                        on_progress=advance,
+                    )
+                kept = {
+                    "asked": asked,
+                    "seconds": round(time.monotonic() - began, 1),
+                    "rows": as_records(flat(rows)),
+                }
                 replace_file(path, json.dumps(kept).encode())
-            yield (set_name, start), [Row(**record) for record in kept["rows"]]
+            yield (set_name, name), [Row(**record) for record in kept["rows"]]
+
+
+def _seconds(folder: Path) -> float:
+    """What training steps and answering took in all, however often the study was stopped."""
+    summaries = [json.loads(p.read_text()) for p in folder.glob("*/summary.json")]
+    answered = [json.loads(p.read_text()) for p in folder.glob("*/study-*.json")]
+    return sum(s["training_seconds"] for s in summaries) + sum(a["seconds"] for a in answered)
 
 
 def _value(row: Row, of: str) -> bool:

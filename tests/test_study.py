@@ -32,7 +32,7 @@ def study_file(folder: Path, model: Path, **changes: Any) -> Path:
         "recipe": str(folder / "recipe.yaml"),
         "arms": {"base": {"train": False}, "ppo": {}},
         "sets": {"test-id": {"source": "clinic:test-id", "size": 4}},
-        "starts": {"free": "", "answer": "<answer>"},
+        "starts": {"free": {}, "answer": {"prefill": "<answer>", "until": "</answer>"}},
         "claims": [
             {
                 "name": "PPO helps",

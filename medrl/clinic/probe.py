@@ -22,6 +22,7 @@ from medrl.clinic.patients import Ward
 from medrl.clinic.styles import EXAM_STYLES, KINDS, describe
 from medrl.environments.prompts import option_lines
 from medrl.evaluation.evaluate import (
+    END_OF_ANSWER,
     FORCED_ANSWER,
     FORCED_THINKING,
     Examiner,
@@ -94,12 +95,14 @@ def probe(model: str, n: int = 200) -> dict[str, Any]:
     exams: dict[str, Any] = {}
     for name in ("test-id", "test-ood"):
         cases = exam(name, n)
-        for start, prefill in (
-            ("free", ""),
-            ("forced answer", FORCED_ANSWER),
-            ("forced think", FORCED_THINKING),
+        for start, prefill, until in (
+            ("free", "", ""),
+            ("forced answer", FORCED_ANSWER, END_OF_ANSWER),
+            ("forced think", FORCED_THINKING, ""),
         ):
-            rows = examiner.ask(cases, SamplingParams(96, 0.0), generator(0), prefill=prefill)
+            rows = examiner.ask(
+                cases, SamplingParams(96, 0.0), generator(0), prefill=prefill, until=until
+            )
             exams[f"{name}, {start}, greedy"] = summarise(flat(rows))
         rows = examiner.ask(
             cases[: n // 2], SamplingParams(96, 1.0), generator(0), answers_per_prompt=SAMPLES

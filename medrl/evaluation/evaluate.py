@@ -18,7 +18,9 @@ from medrl.learning.rollout import encode_prompt
 from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
 
 FORCED_ANSWER = "<answer>"
-"""Prefill that leaves no room to think: the answer is forced at once."""
+"""Prefill that forces the answer at once. It needs ``until=END_OF_ANSWER``: a policy that is used
+to thinking gives some letter, then thinks, and answers again."""
+END_OF_ANSWER = "</answer>"
 FORCED_THINKING = "<think>"
 """Prefill that makes a model think, whatever its habit."""
 
@@ -65,6 +67,7 @@ class Examiner:
         generator: torch.Generator,
         answers_per_prompt: int = 1,
         prefill: str = "",
+        until: str = "",
         block: int = 64,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[list[Row]]:
@@ -73,6 +76,7 @@ class Examiner:
         Args:
             answers_per_prompt: G answers per case; more than one only makes sense when sampling.
             prefill: text put at the start of every answer and graded with it.
+            until: text behind whose first occurrence an answer is cut off and read.
             block: cases decoded at a time.
             on_progress: told how many more cases are done after each block.
 
@@ -94,13 +98,16 @@ class Examiner:
             with self.policy.arithmetic():
                 sampled = self.sampler.sample(prompts, answers_per_prompt, params, generator)
             for case, answers in zip(part, sampled, strict=True):
-                rows.append([self._row(case, prefill, answer) for answer in answers])
+                rows.append([self._row(case, prefill, until, answer) for answer in answers])
             if on_progress:
                 on_progress(len(part))
         return rows
 
-    def _row(self, case: Case, prefill: str, answer: Completion) -> Row:
+    def _row(self, case: Case, prefill: str, until: str, answer: Completion) -> Row:
         text = prefill + self.policy.decode(answer.token_ids)
+        ended = bool(until) and until in text
+        if ended:
+            text = text[: text.index(until) + len(until)]
         verdict = self.grader.grade(text, case.reference)
         shape = measure(text, case.reference.options, lambda t: len(self.policy.encode(t)))
         return Row(
@@ -110,7 +117,7 @@ class Examiner:
             str(verdict.outcome),
             verdict.reason,
             verdict.format_ok,
-            answer.stop is StopReason.LENGTH,
+            answer.stop is StopReason.LENGTH and not ended,
             shape.total_tokens,
             shape.think_tokens,
             text,

@@ -11,6 +11,7 @@ import torch
 
 from medrl.errors import DataError
 from medrl.evaluation.evaluate import (
+    END_OF_ANSWER,
     FORCED_ANSWER,
     FORCED_THINKING,
     Examiner,
@@ -117,6 +118,17 @@ def test_a_prefill_starts_every_answer_and_is_graded_with_it(policy: Policy, pre
     rows = run(policy, sampler, prefill=prefill)
     assert rows[0][0].text == prefill + rest and rows[0][0].correct
     assert sampler.prompts[0] == policy.encode("What helps?") + policy.encode(prefill)
+
+
+def test_a_forced_answer_ends_where_it_is_given(policy: Policy) -> None:
+    """A policy that is used to thinking answers, then thinks, and answers again."""
+    second_thoughts = "B</answer><think>x</think><answer>A</answer>"
+    sampler = Scripted(policy, [second_thoughts, "A and on and on"], StopReason.LENGTH)
+    whole = flat(run(policy, sampler, prefill=FORCED_ANSWER))
+    rows = flat(run(policy, sampler, prefill=FORCED_ANSWER, until=END_OF_ANSWER))
+    assert whole[0].correct and whole[0].cut
+    assert rows[1].text == "<answer>B</answer>" and rows[1].correct and not rows[1].cut
+    assert rows[0].text == "<answer>A and on and on" and rows[0].cut and not rows[0].correct
 
 
 def test_a_prefill_needs_room_too(policy: Policy) -> None:
