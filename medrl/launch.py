@@ -21,8 +21,9 @@ from medrl.evaluation.evaluate import Row, as_records, flat, summarise
 from medrl.evaluation.statistics import pass_at_k
 from medrl.grading import Grader
 from medrl.grading.proof import prove
+from medrl.learning.preparation import cases_of, load_examiner
 from medrl.learning.progress import Display
-from medrl.learning.session import cases_of, load_examiner, resume_run, run_recipe
+from medrl.learning.session import resume_run, run_recipe
 from medrl.recipe import DataSpec, Recipe, load_recipe
 from medrl.report import write_report
 from medrl.run import generator

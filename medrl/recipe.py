@@ -57,6 +57,22 @@ class DataSpec(_Part):
     seed: int = 0
 
 
+class DifficultySpec(_Part):
+    """Train only on cases that the starting model answers rightly ``lo`` to ``hi`` times."""
+
+    answers: Annotated[int, Field(ge=2)] = 10
+    """Answers sampled to each case (CAPO: 10)."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    lo: Annotated[int, Field(ge=0)] = 1
+    hi: Annotated[int, Field(ge=0)] = 9
+
+    @model_validator(mode="after")
+    def _a_band(self) -> DifficultySpec:
+        if not self.lo <= self.hi <= self.answers:
+            raise ValueError(f"lo {self.lo} to hi {self.hi} is no band of {self.answers} answers")
+        return self
+
+
 class GraderSpec(_Part):
     """The one grader of the run, for reward and metric alike."""
 
@@ -161,6 +177,8 @@ class Recipe(_Part):
     prompt: str = "think-answer"
     """Template name or a text with {question} and {options}."""
     train: DataSpec
+    difficulty: DifficultySpec | None = None
+    """Filter of the training cases by pass rate; none: all are used."""
     grader: GraderSpec = GraderSpec()
     reward: RewardSpec = RewardSpec()
     stages: tuple[Annotated[PPOStage | SFTStage, Field(discriminator="objective")], ...] = Field(
@@ -366,8 +384,11 @@ def _follow(node: yaml.Node | None, path: Sequence[str | int]) -> tuple[int, int
     return len(path), line
 
 
+_PARTS = (Recipe, ModelSpec, DataSpec, DifficultySpec, GraderSpec, RewardSpec, EvaluationSpec)
+
+
 def _known_keys() -> Iterator[str]:
-    for part in (Recipe, ModelSpec, DataSpec, GraderSpec, RewardSpec, EvaluationSpec):
+    for part in _PARTS:
         yield from part.model_fields
     for stage in STAGES.values():
         yield from stage.model_fields

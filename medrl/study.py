@@ -22,15 +22,9 @@ from medrl.errors import RecipeError, RunError
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat, summarise
 from medrl.evaluation.statistics import paired_study, seed_summary
 from medrl.learning.inputs import check_same, fingerprint_cases, fingerprint_model
+from medrl.learning.preparation import cases_of, load_examiner, prepare
 from medrl.learning.progress import Display
-from medrl.learning.session import (
-    INPUTS,
-    cases_of,
-    load_examiner,
-    prepare,
-    resume_run,
-    run_recipe,
-)
+from medrl.learning.session import INPUTS, resume_run, run_recipe
 from medrl.recipe import DataSpec, Recipe, first_problem, load_recipe
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error

@@ -266,3 +266,10 @@ def test_a_recipe_cannot_be_changed_once_read(file: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.__setattr__("seed", 1)
     assert yaml.safe_load(recipe.to_yaml())["seed"] == 0
+
+
+def test_a_difficulty_band_must_lie_within_the_answers() -> None:
+    kept = load_recipe("med-rlvr", overrides=["difficulty={answers: 8, lo: 1, hi: 7}"]).difficulty
+    assert kept is not None and (kept.answers, kept.lo, kept.hi) == (8, 1, 7)
+    with pytest.raises(RecipeError, match="lo 5 to hi 3 is no band of 10 answers"):
+        load_recipe("med-rlvr", overrides=["difficulty={lo: 5, hi: 3}"])

@@ -62,6 +62,11 @@ class Display:
             table.add_row(key, value)
         self.console.print(table)
 
+    def note(self, text: str) -> None:
+        """One line worth knowing."""
+        if not self.quiet:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     @contextmanager
     def stage(
         self, stage: PPOStage | SFTStage, first_step: int

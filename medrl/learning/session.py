@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medrl.cases.case import Case
-from medrl.cases.loading import load_cases
-from medrl.clinic.exams import EXAM_SETS, exam
-from medrl.errors import DataError, RecipeError, RunError
+from medrl.cases.difficulty import PassRates, keep_band, pass_rates
+from medrl.errors import DataError, RunError
 from medrl.evaluation.dynamics import StepSeries, label_phases, phase_timeline
 from medrl.evaluation.evaluate import Examiner, Row, as_records, compare, flat, summarise
-from medrl.grading import Grader
-from medrl.grading.proof import prove
-from medrl.learning.inputs import check_same, fingerprint
+from medrl.learning.inputs import check_same
 from medrl.learning.loop import Learner, PPOLearner, SFTLearner, restore_learner, run_stage
-from medrl.learning.policy import Policy, load_policy, load_trained, save_model
+from medrl.learning.policy import load_trained, save_model
+from medrl.learning.preparation import Parts, prepare
 from medrl.learning.progress import Display
-from medrl.learning.rollout import encode_prompt, target_groups
-from medrl.recipe import DataSpec, PPOStage, Recipe, SFTStage
+from medrl.recipe import PPOStage, Recipe, SFTStage
 from medrl.run import (
     Checkpoint,
     RunFolder,
@@ -40,15 +36,14 @@ from medrl.run import (
     resume,
 )
 from medrl.sampling.sampler import SamplingParams
-from medrl.sampling.torch_sampler import TorchSampler
 
 logger = logging.getLogger("medrl")
 
 INPUTS = "inputs.json"
 """File of a run that holds the fingerprints of its model and data."""
 
-MAX_TOO_LONG = 0.02
-"""Share of cases that may be set aside because their prompts do not fit the model."""
+DIFFICULTY = "difficulty.json"
+"""File of a run that holds how many answers to each training case were right before training."""
 
 
 class Stopped(Exception):
@@ -59,123 +54,17 @@ class Stopped(Exception):
         self.path = path
 
 
-def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]:
-    """The cases a recipe names; each has proved that the grader can tell its right answer.
+def build_learner(recipe: Recipe, index: int, examiner: Examiner) -> Learner:
+    """The learner of one stage, freshly initialised from seed and stage alone.
 
-    Raises:
-        DataError: unknown set, unreadable file, too many bad rows.
-        RecipeError: a clinic set without a size.
+    It samples and grades with the examiner's own sampler and grader: reward and metric are one.
     """
-    source, _, exam_set = spec.source.partition(":")
-    if source == "clinic":
-        if exam_set not in EXAM_SETS:
-            raise DataError(f"no clinic set {exam_set!r}", f"known: {', '.join(EXAM_SETS)}")
-        if spec.size is None:
-            raise RecipeError(f"{spec.source} is endless", "give it a size")
-        cases = exam(exam_set, spec.size, spec.seed, clinic_seed)
-        for case in cases:
-            if fault := prove(case, grader):
-                raise DataError(f"clinic case {case.id} cannot be graded: {fault}")
-        return cases
-    loaded = load_cases(
-        spec.source, spec.path, spec.split, spec.size, prove=lambda case: prove(case, grader)
-    )
-    for row in loaded.rejected[:5]:
-        logger.warning("set aside %s: %s", row.provenance, row.reason)
-    if len(loaded.rejected) > 5:
-        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), spec.source)
-    return list(loaded.cases)
-
-
-def build_learner(
-    recipe: Recipe, index: int, policy: Policy, sampler: TorchSampler, grader: Grader
-) -> Learner:
-    """The learner of one stage, freshly initialised from seed and stage alone."""
-    stage = recipe.stages[index]
+    stage, policy, grader = recipe.stages[index], examiner.policy, examiner.grader
     torch.manual_seed(derive_seed(recipe.seed, "initialisation", index))
     if isinstance(stage, PPOStage):
         seed = derive_seed(recipe.seed, "learner", index)
-        return PPOLearner(recipe, stage, policy, sampler, grader, seed)
+        return PPOLearner(recipe, stage, policy, examiner.sampler, grader, seed)
     return SFTLearner(recipe, stage, policy, grader)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a recipe names, loaded and checked: the model, the grader and all cases."""
-
-    policy: Policy
-    grader: Grader
-    train_cases: list[Case]
-    sets: dict[str, list[Case]]
-
-    def fingerprint(self) -> dict[str, str]:
-        """See :mod:`medrl.learning.inputs`; only true before training changes the model."""
-        return fingerprint(self.policy.model, self.train_cases, self.sets)
-
-
-def grader_of(recipe: Recipe) -> Grader:
-    """The one grader of a run."""
-    return Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
-
-
-def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
-    """An examiner with the recipe's prompt and grader for its model, or for another one.
-
-    Raises:
-        ModelError: see :func:`medrl.learning.policy.load_policy`.
-    """
-    path = model or recipe.model.path
-    policy = load_policy(recipe.model.model_copy(update={"path": path}))
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
-    return Examiner(policy, sampler, recipe.prompt, grader_of(recipe))
-
-
-def prepare(recipe: Recipe) -> Parts:
-    """Load and check everything a run needs; writes nothing.
-
-    Raises:
-        ModelError, DataError, RecipeError: what is missing or does not fit, prompts that are too
-            long for the model included.
-    """
-    torch.manual_seed(derive_seed(recipe.seed, "model"))  # LoRA's random half
-    policy = load_policy(recipe.model)
-    grader = grader_of(recipe)
-    train_cases = cases_of(recipe.train, grader, recipe.clinic_seed)
-    sets = {
-        name: cases_of(spec, grader, recipe.clinic_seed)
-        for name, spec in recipe.evaluation.sets.items()
-    }
-    rooms = [stage.max_new_tokens for stage in recipe.stages if isinstance(stage, PPOStage)]
-    train_cases = fitting(policy, train_cases, recipe.prompt, max(rooms, default=0))
-    for stage in recipe.stages:
-        if isinstance(stage, SFTStage):
-            target_groups(policy, train_cases, recipe.prompt, grader, stage.targets == "full")
-    sets = {
-        name: fitting(policy, cases, recipe.prompt, recipe.evaluation.max_new_tokens)
-        for name, cases in sets.items()
-    }
-    return Parts(policy, grader, train_cases, sets)
-
-
-def fitting(policy: Policy, cases: Sequence[Case], template: str, room: int) -> list[Case]:
-    """The cases whose prompts leave ``room`` tokens for an answer; the others are named.
-
-    Raises:
-        DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
-    """
-    kept: list[Case] = []
-    faults: list[DataError] = []
-    for case in cases:
-        try:
-            encode_prompt(policy, case, template, room)
-            kept.append(case)
-        except DataError as error:
-            faults.append(error)
-    if len(faults) > MAX_TOO_LONG * len(cases):
-        raise faults[0]
-    for fault in faults:
-        logger.warning("set aside %s", fault.message)
-    return kept
 
 
 class Session:
@@ -183,10 +72,8 @@ class Session:
 
     def __init__(self, recipe: Recipe, parts: Parts, run: RunFolder, display: Display) -> None:
         self.recipe, self.run, self.display = recipe, run, display
-        self.policy, self.grader = parts.policy, parts.grader
+        self.examiner, self.policy = parts.examiner, parts.examiner.policy
         self.train_cases, self.sets = parts.train_cases, parts.sets
-        self.sampler = TorchSampler(self.policy.model, self.policy.stop_ids, self.policy.pad_id)
-        self.examiner = Examiner(self.policy, self.sampler, recipe.prompt, self.grader)
 
     def train(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Run to the end, from ``checkpoint`` on; returns the summary.
@@ -198,15 +85,14 @@ class Session:
         self.display.banner(self.recipe, self.policy, len(self.train_cases))
         with StopRequest() as stop:
             self._evaluate("before", stop)
+            self._keep_by_difficulty(stop)
             tensors, state = checkpoint.load() if checkpoint else ({}, {"stage": 0, "step": 0})
             steps_before = 0
             for index, stage in enumerate(self.recipe.stages):
                 if index >= state["stage"]:
                     resumed = bool(tensors) and index == state["stage"]
                     self._start_of_stage(index)
-                    learner = build_learner(
-                        self.recipe, index, self.policy, self.sampler, self.grader
-                    )
+                    learner = build_learner(self.recipe, index, self.examiner)
                     if resumed:
                         restore_learner(learner, tensors, state)
                     self._run_stage(
@@ -267,18 +153,16 @@ class Session:
         result = {}
         total = sum(map(len, self.sets.values()))
         with self.display.counting(f"evaluating {moment} training", total) as advance:
-
-            def progress(done: int) -> None:
-                if stop.requested:
-                    raise Stopped(self.run.path)
-                advance(done)
-
             for name, cases in self.sets.items():
                 seeded = generator(
                     self.recipe.seed, "evaluation", moment, name, device=self.policy.device
                 )
                 params = SamplingParams(spec.max_new_tokens, spec.temperature)
-                rows = flat(self.examiner.ask(cases, params, seeded, on_progress=progress))
+                rows = flat(
+                    self.examiner.ask(
+                        cases, params, seeded, on_progress=self._unless(stop, advance)
+                    )
+                )
                 self.run.write_json(answers_file(moment, name), as_records(rows))
                 result[name] = summarise(rows)
         if moment == "after":
@@ -287,6 +171,54 @@ class Session:
                 "comparison", {name: self._comparison(name) for name in self.sets}
             )
         self.run.record_evaluation(moment, result)
+
+    def _unless(self, stop: StopRequest, advance: Callable[[int], None]) -> Callable[[int], None]:
+        """``advance``, but a requested stop is honoured first."""
+
+        def progress(done: int) -> None:
+            if stop.requested:
+                raise Stopped(self.run.path)
+            advance(done)
+
+        return progress
+
+    def _keep_by_difficulty(self, stop: StopRequest) -> None:
+        """Let the model as it starts answer the training cases; keep those inside the band.
+
+        Raises:
+            DataError: no case is inside it.
+            Stopped: a stop was asked for; a resumed run asks again.
+        """
+        spec, cases = self.recipe.difficulty, self.train_cases
+        if spec is None:
+            return
+
+        def answer(cases: Sequence[Case], k: int, temperature: float) -> list[list[bool]]:
+            params = SamplingParams(self.recipe.evaluation.max_new_tokens, temperature)
+            seeded = generator(self.recipe.seed, "difficulty", device=self.policy.device)
+            with self.display.counting("difficulty of the training cases", len(cases)) as advance:
+                rows = self.examiner.ask(
+                    cases, params, seeded, k, on_progress=self._unless(stop, advance)
+                )
+            return [[row.correct for row in answers] for answers in rows]
+
+        if not (self.run.path / DIFFICULTY).exists():
+            counts = pass_rates(cases, answer, spec.answers, spec.temperature).counts
+            self.run.write_json(DIFFICULTY, dict(zip((c.id for c in cases), counts, strict=True)))
+        known = self.run.read_json(DIFFICULTY)
+        rates = PassRates(tuple(known[case.id] for case in cases), spec.answers)
+        band = keep_band(cases, rates, spec.lo, spec.hi)
+        if not band.kept:
+            raise DataError(
+                f"no training case was answered rightly {spec.lo} to {spec.hi} times out of "
+                f"{spec.answers}; cases by right answers: {band.set_aside}",
+                "widen difficulty.lo and difficulty.hi",
+            )
+        self.display.note(
+            f"difficulty: {len(band.kept)} of {len(cases)} cases kept; "
+            f"set aside by right answers: {band.set_aside}"
+        )
+        self.train_cases = band.kept
 
     def _comparison(self, name: str) -> dict[str, float]:
         before, after = (

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from medrl.grading import Grader
 from medrl.learning.loop import PPOLearner
 from medrl.learning.policy import Policy, load_policy
+from medrl.learning.preparation import load_examiner
 from medrl.learning.session import build_learner
 from medrl.recipe import ModelSpec, Recipe
-from medrl.sampling.torch_sampler import TorchSampler
 from tests.run.conftest import fork
 
 __all__ = ["fork"]
@@ -66,9 +65,7 @@ def make_recipe(tiny: Callable[[str], Path]) -> MakeRecipe:
 
 def ppo_learner(recipe: Recipe) -> PPOLearner:
     """The learner of the recipe's first stage over a freshly loaded policy."""
-    policy = load_policy(recipe.model)
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
-    learner = build_learner(recipe, 0, policy, sampler, Grader())
+    learner = build_learner(recipe, 0, load_examiner(recipe))
     assert isinstance(learner, PPOLearner)
     return learner
 

@@ -24,19 +24,19 @@ from medrl.learning.logprobs import hidden_states, policy_log_probs
 from medrl.learning.loop import SFTLearner
 from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.policy import Policy, load_policy
+from medrl.learning.preparation import cases_of, fitting, prepare
 from medrl.learning.progress import Display
 from medrl.learning.session import (
+    DIFFICULTY,
     Session,
     Stopped,
-    cases_of,
-    fitting,
     phases_of,
-    prepare,
     resume_run,
     run_recipe,
 )
 from medrl.recipe import DataSpec, Recipe, SFTStage
-from medrl.run import StopRequest
+from medrl.run import RunFolder, StopRequest, generator
+from medrl.sampling.sampler import SamplingParams
 from tests.learning.conftest import MakeRecipe, ppo_learner
 from tests.tiny import case, random_episodes
 
@@ -132,7 +132,10 @@ def test_a_mistake_is_found_before_anything_is_written(
 def test_full_targets_without_rationales_are_found_before_training(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = make_recipe({}, {"objective": "sft", "targets": "full"})
+    row = {"question": "What helps?", "options": ["aspirin", "rest"], "answer": "A"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row) + "\n")
+    mine = {"source": "jsonl", "path": str(tmp_path / "mine.jsonl"), "split": None}
+    recipe = make_recipe({}, {"objective": "sft", "targets": "full"}, train=mine)
     with pytest.raises(DataError, match="rationale"):
         prepare(recipe)
 
@@ -242,6 +245,46 @@ def test_a_gradient_that_is_no_number_leaves_the_weights_alone(
         learner.update(learner.rollout([case()], 0), 0)
     for name, tensor in learner.tensors()["policy"].items():
         assert torch.equal(tensor, before[name])
+
+
+# --- the difficulty filter -----------------------------------------------------------------------
+
+
+def test_cases_outside_the_band_are_not_trained_on_and_the_filter_is_kept(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    band = {"answers": 4, "lo": 1, "hi": 3}
+    recipe = make_recipe(difficulty=band, episodes_kept=4)
+    parts = prepare(recipe)
+    ids = [case.id for case in parts.train_cases]
+    with RunFolder.create(tmp_path / "run", recipe.to_yaml()) as run:
+        planted = dict(zip(ids, [0, 1, 2, 3, 4, 4, 0, 0], strict=True))
+        run.write_json(DIFFICULTY, planted)  # as an earlier start of this run left it
+        Session(recipe, parts, run, silent()).train(None)
+        assert run.read_json(DIFFICULTY) == planted
+    trained = {row["case_id"] for row in lines(tmp_path / "run", "episodes")}
+    assert trained == set(ids[1:4])
+
+
+def test_the_filter_counts_right_answers_of_the_model_as_it_starts(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe({"steps": 1}, difficulty={"answers": 3, "lo": 0, "hi": 3})
+    told = io.StringIO()
+    run_recipe(recipe, tmp_path / "run", Display(Console(file=told, width=200)))
+    counts = json.loads((tmp_path / "run" / DIFFICULTY).read_text())
+    parts = prepare(recipe)
+    rows = parts.examiner.ask(
+        parts.train_cases, SamplingParams(6, 1.0), generator(0, "difficulty"), 3
+    )
+    assert list(counts.values()) == [sum(row.correct for row in answers) for answers in rows]
+    assert "8 of 8 cases kept" in told.getvalue()
+
+
+def test_a_band_that_keeps_nothing_is_refused(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(difficulty={"answers": 2, "lo": 2, "hi": 2})
+    with pytest.raises(DataError, match="no training case was answered rightly 2 to 2 times"):
+        run_recipe(recipe, tmp_path / "run", silent())
 
 
 # --- what the settings do ------------------------------------------------------------------------

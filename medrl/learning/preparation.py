@@ -1,0 +1,133 @@
+"""Load and check everything a recipe names, before anything is written or trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from medrl.cases.case import Case
+from medrl.cases.loading import load_cases
+from medrl.clinic.exams import EXAM_SETS, exam
+from medrl.errors import DataError, RecipeError
+from medrl.evaluation.evaluate import Examiner
+from medrl.grading import Grader
+from medrl.grading.proof import prove
+from medrl.learning.inputs import fingerprint
+from medrl.learning.policy import Policy, load_policy
+from medrl.learning.rollout import encode_prompt, target_groups
+from medrl.recipe import DataSpec, PPOStage, Recipe, SFTStage
+from medrl.run import derive_seed
+from medrl.sampling.torch_sampler import TorchSampler
+
+logger = logging.getLogger("medrl")
+
+MAX_TOO_LONG = 0.02
+"""Share of cases that may be set aside because their prompts do not fit the model."""
+
+
+def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]:
+    """The cases a recipe names; each has proved that the grader can tell its right answer.
+
+    Raises:
+        DataError: unknown set, unreadable file, too many bad rows.
+        RecipeError: a clinic set without a size.
+    """
+    source, _, exam_set = spec.source.partition(":")
+    if source == "clinic":
+        if exam_set not in EXAM_SETS:
+            raise DataError(f"no clinic set {exam_set!r}", f"known: {', '.join(EXAM_SETS)}")
+        if spec.size is None:
+            raise RecipeError(f"{spec.source} is endless", "give it a size")
+        cases = exam(exam_set, spec.size, spec.seed, clinic_seed)
+        for case in cases:
+            if fault := prove(case, grader):
+                raise DataError(f"clinic case {case.id} cannot be graded: {fault}")
+        return cases
+    loaded = load_cases(
+        spec.source, spec.path, spec.split, spec.size, prove=lambda case: prove(case, grader)
+    )
+    for row in loaded.rejected[:5]:
+        logger.warning("set aside %s: %s", row.provenance, row.reason)
+    if len(loaded.rejected) > 5:
+        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), spec.source)
+    return list(loaded.cases)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recipe names, loaded and checked: who is asked, and all cases."""
+
+    examiner: Examiner
+    train_cases: list[Case]
+    sets: dict[str, list[Case]]
+
+    def fingerprint(self) -> dict[str, str]:
+        """See :mod:`medrl.learning.inputs`; only true before training changes the model."""
+        return fingerprint(self.examiner.policy.model, self.train_cases, self.sets)
+
+
+def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
+    """An examiner with the recipe's prompt and grader for its model, or for another one.
+
+    Raises:
+        ModelError: see :func:`medrl.learning.policy.load_policy`.
+    """
+    torch.manual_seed(derive_seed(recipe.seed, "model"))  # LoRA's random half
+    path = model or recipe.model.path
+    policy = load_policy(recipe.model.model_copy(update={"path": path}))
+    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
+    return Examiner(policy, sampler, recipe.prompt, grader)
+
+
+def prepare(recipe: Recipe) -> Parts:
+    """Load and check everything a run needs; writes nothing.
+
+    Raises:
+        ModelError, DataError, RecipeError: what is missing or does not fit, prompts that are too
+            long for the model included.
+    """
+    examiner = load_examiner(recipe)
+    policy, grader = examiner.policy, examiner.grader
+    train_cases = cases_of(recipe.train, grader, recipe.clinic_seed)
+    rooms = [stage.max_new_tokens for stage in recipe.stages if isinstance(stage, PPOStage)]
+    if recipe.difficulty is not None:
+        rooms.append(recipe.evaluation.max_new_tokens)
+    train_cases = fitting(policy, train_cases, recipe.prompt, max(rooms, default=0))
+    for stage in recipe.stages:
+        if isinstance(stage, SFTStage):
+            target_groups(policy, train_cases, recipe.prompt, grader, stage.targets == "full")
+    sets = {
+        name: fitting(
+            policy,
+            cases_of(spec, grader, recipe.clinic_seed),
+            recipe.prompt,
+            recipe.evaluation.max_new_tokens,
+        )
+        for name, spec in recipe.evaluation.sets.items()
+    }
+    return Parts(examiner, train_cases, sets)
+
+
+def fitting(policy: Policy, cases: Sequence[Case], template: str, room: int) -> list[Case]:
+    """The cases whose prompts leave ``room`` tokens for an answer; the others are named.
+
+    Raises:
+        DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
+    """
+    kept: list[Case] = []
+    faults: list[DataError] = []
+    for case in cases:
+        try:
+            encode_prompt(policy, case, template, room)
+            kept.append(case)
+        except DataError as error:
+            faults.append(error)
+    if len(faults) > MAX_TOO_LONG * len(cases):
+        raise faults[0]
+    for fault in faults:
+        logger.warning("set aside %s", fault.message)
+    return kept
