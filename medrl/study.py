@@ -254,7 +254,9 @@ def _seconds(folder: Path) -> float:
     """What training steps and answering took in all, however often the study was stopped."""
     summaries = [json.loads(p.read_text()) for p in folder.glob("*/summary.json")]
     answered = [json.loads(p.read_text()) for p in folder.glob("*/study-*.json")]
-    return sum(s["training_seconds"] for s in summaries) + sum(a["seconds"] for a in answered)
+    return float(
+        sum(s["training_seconds"] for s in summaries) + sum(a["seconds"] for a in answered)
+    )
 
 
 def _value(row: Row, of: str) -> bool:

@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MAX_LINES = 450
 
 # Distributions whose import name is not their own name with underscores.
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml"}
+IMPORT_NAMES = {"pyyaml": "yaml"}
 
 
 def python_files() -> list[Path]:
@@ -63,6 +63,12 @@ def test_every_third_party_import_is_declared() -> None:
         if name not in declared | set(sys.stdlib_module_names) | {"medrl"}
     }
     assert not undeclared
+
+
+def test_every_core_dependency_is_used() -> None:
+    used = {name for path in PACKAGE.rglob("*.py") for name in imported_names(path)}
+    core = [distribution(line) for line in PROJECT["dependencies"]]
+    assert not [name for name in core if IMPORT_NAMES.get(name, name) not in used]
 
 
 def test_constraints_pin_every_core_and_dev_dependency() -> None:
