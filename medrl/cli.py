@@ -72,6 +72,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="split of that data set")] = "test",
     size: Annotated[int | None, typer.Option(min=1, help="most cases per set")] = None,
     samples: Annotated[int, typer.Option(min=1, help="answers per case; above 1: pass@k")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0: greedy [1 sample: 0; more: as trained]")
+    ] = None,
     shuffles: Annotated[int, typer.Option(min=0, help="also with options in this many orders")] = 0,
     to: Annotated[Path | None, typer.Option(help="write every answer to this JSONL")] = None,
     quiet: Quiet = False,
@@ -79,7 +82,9 @@ def evaluate(
     """Evaluate a model: accuracy with interval, no answer, cut answers, format."""
     from medrl import launch
 
-    options = launch.EvalOptions(model, data, data_path, split, size, samples, shuffles, to)
+    options = launch.EvalOptions(
+        model, data, data_path, split, size, samples, temperature, shuffles, to
+    )
     launch.evaluate_model(recipe, overrides or [], options, out, quiet)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from medrl.cases import SOURCES, Case, Rejected, find_contamination, load_cases, shuffle_options
 from medrl.clinic.exams import EXAM_SETS
@@ -24,7 +24,7 @@ from medrl.grading.proof import prove
 from medrl.learning.preparation import cases_of, load_examiner
 from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
-from medrl.recipe import DataSpec, Recipe, load_recipe
+from medrl.recipe import DataSpec, PPOStage, Recipe, load_recipe
 from medrl.report import write_report
 from medrl.run import generator
 from medrl.run.disk import write_error
@@ -145,6 +145,7 @@ class EvalOptions:
     split: str = "test"
     size: int | None = None
     samples: int = 1
+    temperature: float | None = None
     shuffles: int = 0
     to: Path | None = None
 
@@ -168,16 +169,17 @@ def evaluate_model(
     recipe = load_recipe(str(folder / "recipe.yaml") if is_run else name, "rehearsal", overrides)
     model = options.model or (str(folder / "model") if is_run else None)
     examiner = load_examiner(recipe, model)
-    table = Table("set", "n", "accuracy", "no answer", "several", "cut", "format", "thinks")
+    temperature = _temperature(recipe, options)
+    table = Table(
+        "set", "n", Column("accuracy", no_wrap=True), "unread", "several", "cut", "format", "thinks",
+        box=SIMPLE, pad_edge=False,
+    )  # fmt: skip
     lines: list[dict[str, Any]] = []
     for title, cases in _sets_to_ask(recipe, examiner.grader, options):
         with Display(console, quiet).counting(title, len(cases)) as advance:
             rows = examiner.ask(
                 cases,
-                SamplingParams(
-                    recipe.evaluation.max_new_tokens,
-                    recipe.evaluation.temperature if options.samples == 1 else 1.0,
-                ),
+                SamplingParams(recipe.evaluation.max_new_tokens, temperature),
                 generator(recipe.seed, "evaluation", title, device=examiner.policy.device),
                 answers_per_prompt=options.samples,
                 on_progress=advance,
@@ -185,12 +187,28 @@ def evaluate_model(
         _add_rows(table, title, rows, options.samples)
         lines += [{"set": title, **record} for record in as_records(flat(rows))]
     console.print(table)
+    drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
+    console.print(
+        f"accuracy in % with 95 % intervals, {drawn}; unread: no answer found, several: more than "
+        "one given, cut: by the token limit",
+        highlight=False,
+    )
     if to is not None:
         try:
             to.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         except OSError as error:
             raise write_error(error, to) from error
         console.print(f"answers: {to}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _temperature(recipe: Recipe, options: EvalOptions) -> float:
+    """As asked for; else as the recipe evaluates, or, for several samples, as it trains."""
+    if options.temperature is not None:
+        return options.temperature
+    if options.samples == 1:
+        return recipe.evaluation.temperature
+    trained = [stage.temperature for stage in recipe.stages if isinstance(stage, PPOStage)]
+    return trained[-1] if trained else 1.0
 
 
 def _sets_to_ask(
@@ -208,7 +226,7 @@ def _sets_to_ask(
         yield name, cases
         for order in range(1, options.shuffles + 1):
             shuffled = [shuffle_options(case, order) for case in cases]
-            yield f"{name}, options shuffled {order}", shuffled
+            yield f"{name} shuffled {order}", shuffled
 
 
 def _add_rows(table: Table, title: str, rows: Sequence[Sequence[Row]], samples: int) -> None:

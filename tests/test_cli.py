@@ -294,9 +294,10 @@ def test_eval_reads_a_run_with_samples_and_shuffles(
     left = medrl("eval", run, "--size", 2, "--samples", 2, "--shuffles", 1, "--to", to)
     assert left.code == 0, left.err
     assert "pass@1" in left.out and "pass@2" in left.out and "pass@4" not in left.out
+    assert "sampled at temperature 1;" in left.out  # as this recipe trains
     rows = [json.loads(line) for line in to.read_text().splitlines()]
     assert len(rows) == 2 * 2 * 2  # questions x answers x orders
-    assert {row["set"] for row in rows} == {"test-id", "test-id, options shuffled 1"}
+    assert {row["set"] for row in rows} == {"test-id", "test-id shuffled 1"}
     assert {row["outcome"] for row in rows} <= {
         "correct", "wrong", "no_answer", "several_answers"
     }, rows  # fmt: skip
