@@ -170,10 +170,9 @@ def evaluate_model(
     model = options.model or (str(folder / "model") if is_run else None)
     examiner = load_examiner(recipe, model)
     temperature = _temperature(recipe, options)
-    table = Table(
-        "set", "n", Column("accuracy", no_wrap=True), "unread", "several", "cut", "format", "thinks",
-        box=SIMPLE, pad_edge=False,
-    )  # fmt: skip
+    accuracy = Column("accuracy", no_wrap=True)
+    counts = ("unread", "several", "cut", "format", "thinks")
+    table = Table("set", "n", accuracy, *counts, box=SIMPLE, pad_edge=False)
     lines: list[dict[str, Any]] = []
     for title, cases in _sets_to_ask(recipe, examiner.grader, options):
         with Display(console, quiet).counting(title, len(cases)) as advance:
