@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,6 +50,8 @@ class Start(_Part):
 
     prefill: str = ""
     until: str = ""
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    """None: as the recipe evaluates. Few leave no room to reason inside the answer."""
 
 
 class Cell(_Part):
@@ -215,17 +217,16 @@ def _answers(
     """
     run.mkdir(parents=True, exist_ok=True)
     model = fingerprint_model(examiner.policy.model)
-    params = SamplingParams(recipe.evaluation.max_new_tokens, 0.0)
     for set_name, data in study.sets.items():
         cases = cases_of(data, examiner.grader, recipe.clinic_seed)
         for name, start in study.starts.items():
+            params = SamplingParams(start.max_new_tokens or recipe.evaluation.max_new_tokens, 0.0)
             asked = {
                 "model": model,
                 "cases": fingerprint_cases(cases),
                 "prompt": recipe.prompt,
                 "grader": recipe.grader.model_dump(),
-                **start.model_dump(),
-                "max_new_tokens": params.max_new_tokens,
+                **start.model_dump() | {"max_new_tokens": params.max_new_tokens},
             }
             path = run / f"study-{set_name}-{name}.json"
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
