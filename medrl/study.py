@@ -297,13 +297,13 @@ def _arm_table(study: Study, seeds: Sequence[int], answers: Answers) -> list[dic
                         "start": start,
                         "n": parts[0]["n"],
                         "accuracy": sum(accuracies) / len(accuracies),
-                        "low": spread.low if spread else parts[0]["low"],
-                        "high": spread.high if spread else parts[0]["high"],
+                        "low": max(0.0, spread.low) if spread else parts[0]["low"],
+                        "high": min(1.0, spread.high) if spread else parts[0]["high"],
                         "by_seed": accuracies,
                         "format_rate": sum(p["format_rate"] for p in parts) / len(parts),
                         "think_rate": sum(p["think_rate"] for p in parts) / len(parts),
-                        "no_answer": sum(p["no_answer"] for p in parts),
-                        "cut": sum(p["cut"] for p in parts),
+                        "no_answer_rate": sum(p["no_answer"] / p["n"] for p in parts) / len(parts),
+                        "cut_rate": sum(p["cut"] / p["n"] for p in parts) / len(parts),
                     }
                 )
     return table
@@ -334,7 +334,8 @@ def _markdown(outcome: Mapping[str, Any]) -> str:
         "|---|---|---|",
         *(f"| {' | '.join(_claim_line(claim))} |" for claim in outcome["claims"]),
         "",
-        "Accuracy in %, greedy; the interval is over seeds (one model: over questions).",
+        "Greedy answers. Accuracy in %, its interval over seeds (one model: over questions); the "
+        "other columns are shares of answers.",
         "",
         "| arm | set | answer starts | n | accuracy | format | thinks | no answer | cut |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -343,7 +344,7 @@ def _markdown(outcome: Mapping[str, Any]) -> str:
         lines.append(
             f"| {row['arm']} | {row['set']} | {row['start']} | {row['n']} "
             f"| {100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] "
-            f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} | {row['no_answer']} "
-            f"| {row['cut']} |"
+            f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} "
+            f"| {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
         )
     return "\n".join(lines) + "\n"
