@@ -114,7 +114,7 @@ def finish(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
             f"{name}: format kept {before['format_rate']:.2f} -> {after['format_rate']:.2f}, "
             f"thinking {before['think_rate']:.2f} -> {after['think_rate']:.2f}, "
             f"no answer {before['no_answer']} -> {after['no_answer']}, "
-            f"cut {before['cut']} -> {after['cut']}",
+            f"cut {before['cut']} -> {after['cut']}; guessing: {100 * after['chance']:.1f} %",
             highlight=False,
         )
     phases = [f"{p['phase']} ({p['start']}-{p['end']})" for p in summary["phases"]]

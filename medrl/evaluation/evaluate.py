@@ -39,6 +39,8 @@ class Row:
     tokens: int
     think_tokens: int
     text: str
+    options: int = 0
+    """Options to choose from; 0 for a question without any."""
 
     @property
     def correct(self) -> bool:
@@ -121,6 +123,7 @@ class Examiner:
             shape.total_tokens,
             shape.think_tokens,
             text,
+            len(case.reference.options),
         )
 
 
@@ -133,7 +136,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracy with its Wilson interval, and beside it everything that is not an answer.
 
     ``no_answer``, ``several_answers`` and ``cut`` are counts; ``think_rate`` is the share of
-    answers that think (see ``Row.thinks``).
+    answers that think (see ``Row.thinks``); ``chance`` is the accuracy that guessing would have.
     """
     correct = sum(row.correct for row in rows)
     interval = wilson(correct, len(rows))
@@ -143,6 +146,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "accuracy": correct / len(rows),
         "low": interval.low,
         "high": interval.high,
+        "chance": fmean(1 / row.options if row.options else 0.0 for row in rows),
         "no_answer": sum(row.outcome == Outcome.NO_ANSWER for row in rows),
         "several_answers": sum(row.outcome == Outcome.SEVERAL_ANSWERS for row in rows),
         "cut": sum(row.cut for row in rows),

@@ -102,6 +102,7 @@ def _render(page: Mapping[str, Any]) -> str:
             "plain",
             "percent",
             "percent_range",
+            "against_guessing",
             "points",
             "p_value",
             "count_of",

@@ -36,6 +36,14 @@ def percent_range(low: Any, high: Any) -> str:
     return f"{100 * low:.1f} to {percent(high)}"
 
 
+def against_guessing(result: Mapping[str, Any]) -> str:
+    """What to say of an accuracy whose interval holds that of guessing; else empty."""
+    low, chance, high = (number(result.get(key)) for key in ("low", "chance", "high"))
+    if chance > 0 and low <= chance <= high:
+        return f"no better than guessing ({percent(chance)})"
+    return ""
+
+
 def points(value: Any) -> str:
     """A difference of shares as ``+21.0``."""
     found = number(value)

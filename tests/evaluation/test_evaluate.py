@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,9 @@ def test_rows_say_what_the_grader_said(policy: Policy) -> None:
     assert result["format_rate"] == pytest.approx(0.6)
     assert result["think_rate"] == pytest.approx(0.2)
     assert result["cut"] == 0
+    assert result["chance"] == 0.25  # four options each
+    mixed = [replace(rows[0], options=n) for n in (2, 4, 0)]
+    assert summarise(mixed)["chance"] == pytest.approx((1 / 2 + 1 / 4) / 3)
 
 
 def test_cases_are_decoded_in_blocks_and_progress_is_told(policy: Policy) -> None:

@@ -146,6 +146,7 @@ def result(correct: int, n: int, format_rate: float, no_answer: int) -> dict[str
         "accuracy": correct / n,
         "low": interval.low,
         "high": interval.high,
+        "chance": 0.33,
         "no_answer": no_answer,
         "several_answers": 2,
         "cut": no_answer // 2,

@@ -109,6 +109,13 @@ def test_the_table_shows_accuracy_interval_difference_and_failures(finished: Pag
     assert "+3.7" in ood_base and "no clear change" in ood_base
 
 
+def test_an_accuracy_that_guessing_would_reach_is_called_so(finished: Page) -> None:
+    """Guessing gives 33 % in the synthetic run: out of distribution nothing is above that."""
+    rows = finished.all("tr", "base") + finished.all("tr", "trained")
+    told = ["no better than guessing (33.0" in row for row in rows]
+    assert told == [False, True, False, True]
+
+
 def test_tables_have_headers_and_curves_have_words(finished: Page) -> None:
     tables = finished.source.split("<table")[1:]
     assert all('scope="' in table.split("</table>")[0] for table in tables)
