@@ -37,9 +37,9 @@ def percent_range(low: Any, high: Any) -> str:
 
 
 def against_guessing(result: Mapping[str, Any]) -> str:
-    """What to say of an accuracy whose interval holds that of guessing; else empty."""
-    low, chance, high = (number(result.get(key)) for key in ("low", "chance", "high"))
-    if chance > 0 and low <= chance <= high:
+    """What to say of an accuracy whose interval does not lie above guessing; else empty."""
+    low, chance = (number(result.get(key)) for key in ("low", "chance"))
+    if chance > 0 and low <= chance:
         return f"no better than guessing ({percent(chance)})"
     return ""
 

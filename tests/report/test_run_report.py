@@ -15,6 +15,7 @@ import pytest
 
 from medrl.errors import RunError
 from medrl.report import write_report
+from medrl.report.words import against_guessing
 from medrl.run import LOGS, RunFolder
 from tests.report.page import Page
 from tests.report.synthetic import make_run
@@ -114,6 +115,13 @@ def test_an_accuracy_that_guessing_would_reach_is_called_so(finished: Page) -> N
     rows = finished.all("tr", "base") + finished.all("tr", "trained")
     told = ["no better than guessing (33.0" in row for row in rows]
     assert told == [False, True, False, True]
+
+
+def test_worse_than_guessing_is_no_better_than_guessing() -> None:
+    below = {"low": 0.101, "high": 0.244, "chance": 0.25}
+    assert against_guessing(below).startswith("no better than guessing")
+    assert against_guessing(below | {"low": 0.26, "high": 0.4}) == ""
+    assert against_guessing({"low": 0.1, "high": 0.2}) == ""  # an older run does not know
 
 
 def test_tables_have_headers_and_curves_have_words(finished: Page) -> None:
