@@ -83,7 +83,15 @@ def evaluate(
     from medrl import launch
 
     options = launch.EvalOptions(
-        model, data, data_path, split, size, samples, temperature, shuffles, to
+        model=model,
+        data=data,
+        data_path=data_path,
+        split=split,
+        size=size,
+        samples=samples,
+        temperature=temperature,
+        shuffles=shuffles,
+        to=to,
     )
     launch.evaluate_model(recipe, overrides or [], options, out, quiet)
 

@@ -21,10 +21,10 @@ from rich.table import Table
 from medrl.errors import RecipeError, RunError
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat, summarise
 from medrl.evaluation.statistics import paired_study, seed_summary
-from medrl.learning.inputs import check_same, fingerprint_cases, fingerprint_model
+from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
 from medrl.learning.preparation import cases_of, load_examiner, prepare
 from medrl.learning.progress import Display
-from medrl.learning.session import INPUTS, resume_run, run_recipe
+from medrl.learning.session import resume_run, run_recipe
 from medrl.recipe import DataSpec, Recipe, first_problem, load_recipe
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
@@ -107,7 +107,9 @@ def load_study(name: str) -> Study:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        keys = [key for part in (Study, Arm, Claim, Cell, DataSpec) for key in part.model_fields]
+        keys = [
+            key for part in (Study, Arm, Start, Claim, Cell, DataSpec) for key in part.model_fields
+        ]
         message, fix = first_problem(error, keys)
         raise RecipeError(f"{path}: {message}", fix) from error
     for claim in study.claims:
@@ -169,6 +171,7 @@ def run_study(
         "seeds": list(seeds),
         "clinic_seed": clinic_seed,
         "hardware": machine,
+        "run_commits": _run_commits(folder),
         "seconds": round(_seconds(folder)),
         "arms": _arm_table(study, seeds, answers),
         "claims": [_test(claim, seeds, answers) for claim in study.claims],
@@ -198,8 +201,7 @@ def _train(recipe: Recipe, run: Path, console: Console, quiet: bool) -> None:
     if (run / "recipe.yaml").exists() and load_recipe(str(run / "recipe.yaml")) != recipe:
         raise RunError(f"{run} was made with another recipe", "delete it, or give another --work")
     if (run / "summary.json").exists():
-        recorded = json.loads((run / INPUTS).read_text(encoding="utf-8"))
-        check_same(recorded, prepare(recipe).fingerprint(), str(run))
+        check_recorded(run, prepare(recipe).fingerprint())
         return
     display = Display(console, quiet)
     if (run / "recipe.yaml").exists():
@@ -251,6 +253,12 @@ def _answers(
             yield (set_name, name), [Row(**record) for record in kept["rows"]]
 
 
+def _run_commits(folder: Path) -> dict[str, str | None]:
+    """The commit each run recorded; they differ where the study was stopped and gone on with."""
+    summaries = sorted(folder.glob("*/summary.json"))
+    return {p.parent.name: json.loads(p.read_text())["machine"]["git_commit"] for p in summaries}
+
+
 def _seconds(folder: Path) -> float:
     """What training steps and answering took in all, however often the study was stopped."""
     summaries = [json.loads(p.read_text()) for p in folder.glob("*/summary.json")]
@@ -260,14 +268,13 @@ def _seconds(folder: Path) -> float:
     )
 
 
-def _value(row: Row, of: str) -> bool:
-    return bool(getattr(row, of))
-
-
 def _test(claim: Claim, seeds: Sequence[int], answers: Answers) -> dict[str, Any]:
     def booleans(cell: Cell) -> list[list[bool]]:
         return [
-            [_value(row, claim.of) for row in answers[(cell.arm, seed, cell.set, cell.start)]]
+            [
+                bool(getattr(row, claim.of))
+                for row in answers[(cell.arm, seed, cell.set, cell.start)]
+            ]
             for seed in seeds
         ]
 

@@ -159,12 +159,12 @@ def options_for(
     return options
 
 
-def suggest(seen: str, condition: Condition) -> str:
+def diagnosis_step(seen: str, condition: Condition) -> str:
     """The step from findings to a condition."""
     return f"{seen} suggest {condition.name}"
 
 
-def asked_is(kind: str) -> str:
+def question_step(kind: str) -> str:
     """The step that says again what is asked."""
     return f"asked is the {kind.replace('_', ' ')}"
 
@@ -173,7 +173,7 @@ def rationale(patient: Patient, kind: str, letter: str, knowledge: Knowledge) ->
     """The reasoning of somebody who knows: what is asked, findings, condition, fact, letter."""
     condition, answer = patient.condition, fact(patient.condition, kind, knowledge)
     shown = [finding.text for finding in (*patient.results, *patient.complaints)]
-    steps = [asked_is(kind), suggest(listing(shown[:3]), condition)]
+    steps = [question_step(kind), diagnosis_step(listing(shown[:3]), condition)]
     if kind in LINKS:
         steps.append(LINKS[kind][0].format(condition.name, answer))
     return f"{'. '.join([*steps, f'{answer} ({letter})'])}."

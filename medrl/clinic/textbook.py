@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medrl.cases.case import LETTERS, Case
-from medrl.clinic.exams import LINKS, asked_is, fact, options_for, questions, suggest
+from medrl.clinic.exams import LINKS, diagnosis_step, fact, options_for, question_step, questions
 from medrl.clinic.knowledge import Condition, Knowledge
 from medrl.clinic.patients import FEWEST_SHOWN, Patient, Ward, hallmarks
 from medrl.clinic.styles import EXAM_STYLES, KINDS, UNSEEN_STYLE, describe, listing
@@ -26,8 +26,8 @@ class AnswerHabits:
     ``restated`` is the share of reasoning that begins by saying what is asked.
 
     The defaults make direct answers near chance and reasoned ones mostly right, so that reasoning
-    pays. With ``direct_right`` close to ``reasoned_right`` reinforcement learning drops the think
-    block instead: the direct-answer hacker of Med-RLVR's phase 4.
+    pays. Whether reinforcement learning keeps answering at once where ``direct_right`` is close to
+    ``reasoned_right`` (Med-RLVR's phase 4) is the question of the study ``med-rlvr-direct``.
     """
 
     reasoned: float = 0.20
@@ -99,7 +99,7 @@ class Library:
         style = self.rng.choice((*EXAM_STYLES, UNSEEN_STYLE))
         text = f"{describe(patient, style, self.rng)} "
         if self.rng.random() < 0.6:
-            text += sentence(suggest(self._seen(patient), patient.condition))
+            text += sentence(diagnosis_step(self._seen(patient), patient.condition))
         else:
             text += self.rng.choice(("Assessment: {}.", "This is {}.", "Diagnosis: {}.")).format(
                 patient.condition.name
@@ -190,9 +190,9 @@ class Library:
         answer = fact(believed, kind, self.knowledge)
         letter = LETTERS[options.index(answer)]
         shown = [f.text for f in (*patient.complaints, *patient.results)]
-        steps = [suggest(self._seen(patient), believed)]
+        steps = [diagnosis_step(self._seen(patient), believed)]
         if rng.random() < self.habits.restated:
-            steps.insert(0, asked_is(kind))
+            steps.insert(0, question_step(kind))
         if rng.random() < 0.3:
             rival = self.knowledge.conditions[rng.choice(believed.differentials)]
             missing = [

@@ -21,6 +21,7 @@ FORCED_ANSWER = "<answer>"
 """Prefill that forces the answer at once. It needs ``until=END_OF_ANSWER``: a policy that is used
 to thinking gives some letter, then thinks, and answers again."""
 END_OF_ANSWER = "</answer>"
+"""Where a forced answer is cut off and read."""
 FORCED_THINKING = "<think>"
 """Prefill that makes a model think, whatever its habit."""
 

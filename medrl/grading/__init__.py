@@ -7,7 +7,7 @@ case can be graded; ``grade_file`` grades a file of model outputs.
 from __future__ import annotations
 
 from medrl.grading.files import GradeReport, grade_file, print_report
-from medrl.grading.format import FormatCheck, check_format, visible_text, written
+from medrl.grading.format import FormatCheck, check_format, declared_answer, visible_text
 from medrl.grading.grader import ALL_FORMS, Form, Grader
 from medrl.grading.normalise import normalise
 from medrl.grading.proof import prove, spellings
@@ -22,11 +22,11 @@ __all__ = [
     "Outcome",
     "Verdict",
     "check_format",
+    "declared_answer",
     "grade_file",
     "normalise",
     "print_report",
     "prove",
     "spellings",
     "visible_text",
-    "written",
 ]

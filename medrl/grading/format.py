@@ -79,7 +79,7 @@ def has_format(text: str, format: Format, strict_start: bool = False) -> bool:
     return format == "free" or check_boxed(text).ok
 
 
-def written(answer: str, format: Format) -> str:
+def declared_answer(answer: str, format: Format) -> str:
     """An answer as a reply of the given format declares it; the grader reads it back."""
     if format == "think_answer":
         return f"<answer>{answer}</answer>"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
 from medrl.cases.case import Case
 from medrl.errors import RunError
+
+INPUTS = "inputs.json"
+"""File of a run that holds the fingerprints of its model and data."""
 
 SAMPLED = 4096
 """Most numbers of one tensor that enter a fingerprint: enough to tell trained weights apart."""
@@ -43,6 +48,21 @@ def fingerprint(
         "training cases": fingerprint_cases(train_cases),
         **{f"cases of {name}": fingerprint_cases(cases) for name, cases in sets.items()},
     }
+
+
+def check_recorded(run: Path, found: Mapping[str, str]) -> None:
+    """``check_same`` against the ``inputs.json`` of a run folder.
+
+    Raises:
+        RunError: there is none, or an input has changed.
+    """
+    path = run / INPUTS
+    if not path.is_file():
+        raise RunError(
+            f"{run} has no {INPUTS}: an older medrl made it, or it was killed as it began",
+            "start it again in another folder, or with --overwrite",
+        )
+    check_same(json.loads(path.read_text(encoding="utf-8")), found, str(run))
 
 
 def check_same(recorded: Mapping[str, str], found: Mapping[str, str], run: str) -> None:

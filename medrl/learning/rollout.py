@@ -10,7 +10,7 @@ import torch
 from medrl.cases.case import Case
 from medrl.environments.prompts import render
 from medrl.errors import DataError
-from medrl.grading import Grader, written
+from medrl.grading import Grader, declared_answer
 from medrl.learning.groups import Episode, Group, Origin
 from medrl.learning.policy import Policy
 from medrl.recipe import RewardSpec
@@ -90,7 +90,7 @@ def _graded_episode(
 def target_groups(
     policy: Policy, cases: Sequence[Case], template: str, grader: Grader, full: bool
 ) -> list[Group]:
-    """One group of one episode per case whose answer is written, not sampled (SFT).
+    """One group of one episode per case whose answer is declared_answer, not sampled (SFT).
 
     The answer is written in the grader's format.
 
@@ -103,7 +103,7 @@ def target_groups(
     """
     groups = []
     for case in cases:
-        answer = written(case.reference.value, grader.format)
+        answer = declared_answer(case.reference.value, grader.format)
         if full:
             if "rationale" not in case.tags:
                 raise DataError(

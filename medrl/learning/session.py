@@ -5,7 +5,6 @@ Every part leaves a trace in the run folder, so that a run killed anywhere goes 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from medrl.cases.difficulty import PassRates, keep_band, pass_rates
 from medrl.errors import DataError, RunError
 from medrl.evaluation.dynamics import StepSeries, label_phases, phase_timeline
 from medrl.evaluation.evaluate import Examiner, Row, as_records, compare, flat, summarise
-from medrl.learning.inputs import check_same
+from medrl.learning.inputs import INPUTS, check_recorded
 from medrl.learning.loop import Learner, PPOLearner, SFTLearner, restore_learner, run_stage
 from medrl.learning.policy import load_trained, save_model
 from medrl.learning.preparation import Parts, prepare
@@ -36,11 +35,6 @@ from medrl.run import (
     resume,
 )
 from medrl.sampling.sampler import SamplingParams
-
-logger = logging.getLogger("medrl")
-
-INPUTS = "inputs.json"
-"""File of a run that holds the fingerprints of its model and data."""
 
 DIFFICULTY = "difficulty.json"
 """File of a run that holds how many answers to each training case were right before training."""
@@ -74,6 +68,7 @@ class Session:
         self.recipe, self.run, self.display = recipe, run, display
         self.examiner, self.policy = parts.examiner, parts.examiner.policy
         self.train_cases, self.sets = parts.train_cases, parts.sets
+        self.machine = describe_machine()  # now: the code may be another commit when the run ends
 
     def train(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Run to the end, from ``checkpoint`` on; returns the summary.
@@ -259,7 +254,7 @@ class Session:
                 for name in self.sets
             },
             "phases": phases_of(metrics),
-            "machine": describe_machine(),
+            "machine": self.machine,
         }
         self.run.write_json("summary.json", summary)
         return summary
@@ -320,8 +315,8 @@ def resume_run(recipe: Recipe, path: Path, display: Display) -> dict[str, Any]:
         if (path / "summary.json").exists():
             raise RunError(f"{path} has already finished", f"see {path}/report.html")
         parts = prepare(recipe)
-        if (path / INPUTS).exists():
-            check_same(run.read_json(INPUTS), parts.fingerprint(), str(path))
-        else:  # killed in its very first moment
+        if run.checkpoint_paths() or (path / INPUTS).exists():
+            check_recorded(path, parts.fingerprint())
+        else:  # killed in its very first moment, before anything came of the inputs
             run.write_json(INPUTS, parts.fingerprint())
         return Session(recipe, parts, run, display).train(resume(run))

@@ -37,7 +37,7 @@ def percent_range(low: Any, high: Any) -> str:
 
 
 def against_guessing(result: Mapping[str, Any]) -> str:
-    """What to say of an accuracy whose interval does not lie above guessing; else empty."""
+    """What to say of an accuracy whose interval [low, high] (shares) is not above chance."""
     low, chance = (number(result.get(key)) for key in ("low", "chance"))
     if chance > 0 and low <= chance:
         return f"no better than guessing ({percent(chance)})"

@@ -28,7 +28,7 @@ COUNTS = [
 def load(folder: Path, file: str, name: str) -> LoadedCases:
     path = folder / f"{file}.jsonl.gz"
     if not path.is_file():
-        pytest.skip(f"{path.name} absent")
+        pytest.skip(f"the shared data lack {path.name}")
     return load_cases(name, path)
 
 

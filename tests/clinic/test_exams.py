@@ -23,6 +23,7 @@ from medrl.clinic.exams import (
 )
 from medrl.clinic.knowledge import clinic
 from medrl.clinic.styles import EXAM_STYLES, KINDS, UNSEEN_STYLE, describe, question_line
+from medrl.grading import Grader, prove
 from tests.clinic.reading import findings_in, picture
 
 SIZE = 400
@@ -213,7 +214,6 @@ def test_every_style_asks_each_kind_in_its_own_words(style: str) -> None:
 
 @pytest.mark.parametrize("name", EXAM_SETS)
 def test_every_case_proves_itself(name: str) -> None:
-    prove = pytest.importorskip("medrl.grading.proof").prove
-    grader = pytest.importorskip("medrl.grading.grader").Grader(forms=("tag",))
+    grader = Grader(forms=("tag",))
     problems = [reason for case in sample(name) if (reason := prove(case, grader))]
     assert problems == []

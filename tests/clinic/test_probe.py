@@ -41,13 +41,14 @@ def test_the_letter_asked_for_is_that_of_the_option_named() -> None:
 
 def test_a_skill_is_the_share_of_right_continuations() -> None:
     answers = [" gout.", " gout. And more", "gout.", " flu."]
-    policy = SimpleNamespace(encode=lambda text: [0], decode=lambda ids: answers[ids[0]])
+    policy: Any = SimpleNamespace(encode=lambda text: [0], decode=lambda ids: answers[ids[0]])
 
     def sample(prompts: list[list[int]], *_: object) -> list[list[Any]]:
         return [[SimpleNamespace(token_ids=[i])] for i in range(len(prompts))]
 
+    sampler: Any = SimpleNamespace(sample=sample)
     pairs = [("This is", " gout.")] * 4
-    row = probe.skill(policy, SimpleNamespace(sample=sample), pairs)  # type: ignore[arg-type]
+    row = probe.skill(policy, sampler, pairs)
     interval = wilson(2, 4)
     assert row == {"n": 4, "accuracy": 0.5, "low": interval.low, "high": interval.high}
 

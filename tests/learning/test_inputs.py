@@ -10,8 +10,14 @@ import torch
 
 from medrl.cases.case import Provenance
 from medrl.errors import RunError
-from medrl.learning.inputs import check_same, fingerprint, fingerprint_cases, fingerprint_model
-from medrl.learning.session import INPUTS, resume_run, run_recipe
+from medrl.learning.inputs import (
+    INPUTS,
+    check_same,
+    fingerprint,
+    fingerprint_cases,
+    fingerprint_model,
+)
+from medrl.learning.session import resume_run, run_recipe
 from tests.learning.conftest import LoadTiny, MakeRecipe
 from tests.learning.test_session import silent
 from tests.tiny import case

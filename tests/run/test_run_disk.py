@@ -22,7 +22,10 @@ RECIPE = "name: med-rlvr\n"
 SMALL = {"model": {"weight": torch.arange(4.0)}}
 LARGE = {"model": {"weight": torch.zeros(50_000)}}  # 200 kB
 
-needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+needs_dev_full = pytest.mark.skipif(
+    not Path("/dev/full").exists(),
+    reason="this system has no /dev/full to stand in for a full disk",
+)
 
 
 @pytest.fixture

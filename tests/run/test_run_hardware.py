@@ -71,7 +71,7 @@ def test_the_peak_counts_memory_already_given_back(
 ) -> None:
     """In a child, whose peak on Linux starts at what it holds when it is born."""
     if not Path("/proc/self/status").exists():
-        pytest.skip("needs Linux")
+        pytest.skip("only Linux tells a process its peak in /proc/self/status")
 
     def grow() -> None:
         before = peak_memory_bytes()
@@ -98,7 +98,9 @@ def test_with_a_gpu_in_use_the_peak_is_the_gpus(monkeypatch: pytest.MonkeyPatch)
     assert peak_memory_bytes() == 123
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.skipif(
+    shutil.which("git") is None, reason="git is not installed, so there is no commit to find"
+)
 def test_the_commit_is_that_of_the_package_and_says_if_files_changed(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]

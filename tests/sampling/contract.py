@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +38,12 @@ def next_token_probs(policy: Policy, ids: Sequence[int], temperature: float = 1.
     return torch.softmax(logits / temperature, -1)
 
 
-class SamplerContract:
+class SamplerContract(ABC):
     """Inherit and define ``make``."""
 
+    @abstractmethod
     def make(self, policy: Policy) -> Sampler:
-        raise NotImplementedError
+        """The sampler to be held to the contract."""
 
     @pytest.fixture(params=ARCHITECTURES)
     def policy(self, request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Policy:
