@@ -64,6 +64,7 @@ def test_a_study_writes_its_numbers_and_a_second_call_trains_nothing(
     outcome = run(path)
     assert json.loads((tmp_path / "results" / "toy.json").read_text()) == outcome
     assert outcome["versions"]["torch"] and "commit" in outcome
+    assert set(outcome["run_commits"]) == {"ppo-0", "ppo-1"}
     assert [claim["name"] for claim in outcome["claims"]] == ["PPO helps"]
     assert [(r["arm"], r["start"]) for r in outcome["arms"]] == [
         ("base", "free"), ("base", "answer"), ("ppo", "free"), ("ppo", "answer"),

@@ -21,7 +21,7 @@ in the same style share some (0.6 at most when this was written); a copy shares 
 
 @pytest.fixture(scope="module")
 def tests() -> list[Case]:
-    return exam("test-id", 300) + exam("test-ood", 300)
+    return exam("test-id", 400) + exam("test-ood", 400)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_no_test_picture_is_in_training_whatever_the_words(
     """The same findings of the same condition are never shown on both sides, reordered or not."""
     seen = {(case.tags["condition"], findings_in(case.question)) for case in train}
     asked = {(case.tags["condition"], findings_in(case.question)) for case in tests}
-    assert len(asked) > 400 and len(seen) > 500 and asked.isdisjoint(seen)
+    assert len(asked) > 500 and len(seen) > 500 and asked.isdisjoint(seen)
 
 
 def test_the_check_finds_planted_leaks(

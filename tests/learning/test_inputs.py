@@ -12,6 +12,7 @@ from medrl.cases.case import Provenance
 from medrl.errors import RunError
 from medrl.learning.inputs import (
     INPUTS,
+    check_recorded,
     check_same,
     fingerprint,
     fingerprint_cases,
@@ -67,3 +68,9 @@ def test_a_run_does_not_go_on_with_other_data(make_recipe: MakeRecipe, tmp_path:
     (tmp_path / "run" / INPUTS).write_text('{"model": "0123456789abcdef"}')
     with pytest.raises(RunError, match="the model changed since"):
         resume_run(recipe, tmp_path / "run", silent())
+
+
+def test_a_run_that_does_not_know_its_inputs_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"has no inputs\.json") as refused:
+        check_recorded(tmp_path, {})
+    assert "--overwrite" in refused.value.fix
