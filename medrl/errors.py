@@ -43,3 +43,7 @@ class TrainingDiverged(MedrlError):
     """Loss or gradient is no longer finite; names the step and the last good checkpoint."""
 
     exit_code = 4
+
+
+class SamplingError(MedrlError):
+    """A foreign inference engine is missing, unreachable or gives what cannot be trained on."""

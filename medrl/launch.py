@@ -24,11 +24,12 @@ from medrl.grading.proof import prove
 from medrl.learning.preparation import cases_of, load_examiner
 from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
-from medrl.recipe import DataSpec, PPOStage, Recipe, load_recipe
+from medrl.recipe import load_recipe
 from medrl.report import write_report
 from medrl.run import generator
 from medrl.run.disk import write_error
 from medrl.sampling.sampler import SamplingParams
+from medrl.schema import DataSpec, Recipe, RLStage
 
 CLINIC_SHOWN = 1000
 """Questions of an endless clinic set that ``medrl data`` draws."""
@@ -206,7 +207,7 @@ def _temperature(recipe: Recipe, options: EvalOptions) -> float:
         return options.temperature
     if options.samples == 1:
         return recipe.evaluation.temperature
-    trained = [stage.temperature for stage in recipe.stages if isinstance(stage, PPOStage)]
+    trained = [stage.temperature for stage in recipe.stages if isinstance(stage, RLStage)]
     return trained[-1] if trained else 1.0
 
 

@@ -1,4 +1,4 @@
-"""What a recipe file may say.
+"""Read recipe files.
 
 A recipe is one YAML file with a ``common`` part and one part per scale; a scale's keys are laid
 over the common ones, command-line overrides (``key=value``) over both. Unknown keys are refused
@@ -12,186 +12,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from medrl.errors import RecipeError
-from medrl.learning.critic import CriticKind
-from medrl.learning.objectives.weights import Aggregation
+from medrl.schema import PARTS, STAGES, Recipe
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
-
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSpec(_Part):
-    """Which policy is trained and how it is loaded."""
-
-    path: str
-    """Folder, hub id, or ``clinic:text-base`` for the embedded base model."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward pass; ``auto``: fp32 on CPU, bf16 on GPU. Weights stay fp32."""
-    lora_rank: Annotated[int, Field(ge=0)] = 0
-    """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
-
-
-class DataSpec(_Part):
-    """One set of cases."""
-
-    source: str
-    """``clinic:<exam set>`` or a data set name (``medrl data`` lists them)."""
-    path: str | None = None
-    """Local file or folder; empty: the hub."""
-    split: str | None = "train"
-    """``train``, ``validation`` or ``test``; null: all rows of a file that names no split."""
-    size: Positive | None = None
-    """Most cases to use; needed for clinic sets, which are endless."""
-    seed: int = 0
-
-
-class DifficultySpec(_Part):
-    """Train only on cases that the starting model answers rightly ``lo`` to ``hi`` times."""
-
-    answers: Annotated[int, Field(ge=2)] = 10
-    """Answers sampled to each case (CAPO: 10)."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    lo: Annotated[int, Field(ge=0)] = 1
-    hi: Annotated[int, Field(ge=0)] = 9
-
-    @model_validator(mode="after")
-    def _a_band(self) -> DifficultySpec:
-        if not self.lo <= self.hi <= self.answers:
-            raise ValueError(f"lo {self.lo} to hi {self.hi} is no band of {self.answers} answers")
-        return self
-
-
-class GraderSpec(_Part):
-    """The one grader of the run, for reward and metric alike."""
-
-    format: Literal["think_answer", "boxed", "free"] = "think_answer"
-    strict_start: bool = False
-    """True: text before the think tag breaks the format (then phase 5 cannot pay)."""
-
-
-class RewardSpec(_Part):
-    """Rule reward of a multiple-choice answer: malformed, wrong or right."""
-
-    correct: float = 1.0
-    wrong: float = 0.0
-    malformed: float = -1.0
-
-
-class Stage(_Part):
-    """What every stage has."""
-
-    steps: Positive
-    prompts_per_step: Positive
-    """Cases per step."""
-    learning_rate: Rate
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Linear warm-up; constant afterwards."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    token_budget: Positive = 16_384
-    """Most tokens, padding included, in one micro-batch; a hard cap."""
-    checkpoint_every: Positive = 10
-    """Steps between checkpoints."""
-
-
-class PPOStage(Stage):
-    """PPO with a critic and the rule reward."""
-
-    objective: Literal["ppo"]
-    answers_per_prompt: Positive = 1
-    max_new_tokens: Positive
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    critic: CriticKind = "shared"
-    critic_learning_rate: Rate = 1e-5
-    epochs_per_step: Positive = 1
-    """Passes over the episodes of a step."""
-    minibatches: Positive = 1
-    """Optimiser updates per pass."""
-    clip_low: Share = 0.2
-    clip_high: Annotated[float, Field(ge=0)] = 0.2
-    value_clip: Annotated[float, Field(gt=0)] = 0.5
-    value_coefficient: Annotated[float, Field(ge=0)] = 0.5
-    """Weight of the value loss; matters to the policy only with a shared critic."""
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.001
-    """beta of the per-token KL penalty to the model at the start of the stage."""
-    gamma: Share = 1.0
-    lam: Share = 1.0
-    aggregation: Aggregation = "response"
-    """Mean over tokens of each response (Med-RLVR's 1/|o|) or over all tokens."""
-
-    @model_validator(mode="after")
-    def _enough_episodes(self) -> PPOStage:
-        episodes = self.prompts_per_step * self.answers_per_prompt
-        if self.minibatches > episodes:
-            raise ValueError(
-                f"minibatches is {self.minibatches} but a step has only {episodes} episodes; "
-                "lower minibatches or raise prompts_per_step"
-            )
-        return self
-
-
-class SFTStage(Stage):
-    """Supervised fine-tuning on targets written from the cases."""
-
-    objective: Literal["sft"]
-    targets: Literal["answer", "full"] = "answer"
-    """``answer``: the answer block alone. ``full``: reasoning from the case, then the answer."""
-    aggregation: Aggregation = "token"
-
-
-STAGES: dict[str, type[Stage]] = {"ppo": PPOStage, "sft": SFTStage}
-"""Kinds of stage by objective."""
-
-
-class EvaluationSpec(_Part):
-    """How the model is evaluated before and after training."""
-
-    sets: dict[str, DataSpec] = Field(default_factory=dict)
-    max_new_tokens: Positive = 128
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    """0 is greedy."""
-
-
-class Recipe(_Part):
-    """A resolved recipe: everything a run depends on."""
-
-    name: str
-    summary: str
-    scale: str
-    seed: int = 0
-    clinic_seed: int = 0
-    """Which pairings of condition and question the clinic keeps for the out-of-distribution set."""
-    model: ModelSpec
-    prompt: str = "think-answer"
-    """Template name or a text with {question} and {options}."""
-    train: DataSpec
-    difficulty: DifficultySpec | None = None
-    """Filter of the training cases by pass rate; none: all are used."""
-    grader: GraderSpec = GraderSpec()
-    reward: RewardSpec = RewardSpec()
-    stages: tuple[Annotated[PPOStage | SFTStage, Field(discriminator="objective")], ...] = Field(
-        min_length=1
-    )
-    evaluation: EvaluationSpec = EvaluationSpec()
-    keep_checkpoints: Positive = 2
-    episodes_kept: Annotated[int, Field(ge=0)] = 2
-    """Episodes of each step written to the run folder for browsing."""
-
-    def to_yaml(self) -> str:
-        """The resolved recipe as YAML, readable and loadable."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
 
 
 def available() -> dict[str, str]:
@@ -384,11 +213,8 @@ def _follow(node: yaml.Node | None, path: Sequence[str | int]) -> tuple[int, int
     return len(path), line
 
 
-_PARTS = (Recipe, ModelSpec, DataSpec, DifficultySpec, GraderSpec, RewardSpec, EvaluationSpec)
-
-
 def _known_keys() -> Iterator[str]:
-    for part in _PARTS:
+    for part in PARTS:
         yield from part.model_fields
     for stage in STAGES.values():
         yield from stage.model_fields

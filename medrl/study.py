@@ -25,10 +25,11 @@ from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint
 from medrl.learning.preparation import cases_of, load_examiner, prepare
 from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
-from medrl.recipe import DataSpec, Recipe, first_problem, load_recipe
+from medrl.recipe import first_problem, load_recipe
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
+from medrl.schema import DataSpec, Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from medrl.errors import RecipeError
-from medrl.recipe import PPOStage, SFTStage, available, load_recipe
+from medrl.recipe import available, load_recipe
+from medrl.schema import PPOStage, SFTStage
 
 TEXT = """\
 common:

@@ -16,7 +16,8 @@ from scipy import stats
 
 from medrl.errors import RecipeError, RunError
 from medrl.evaluation.evaluate import Row
-from medrl.recipe import PPOStage, load_recipe
+from medrl.recipe import load_recipe
+from medrl.schema import PPOStage
 from medrl.study import STUDIES_DIR, Answers, Cell, Claim, _test, load_study, run_study
 from tests.learning.conftest import tiny_recipe
 

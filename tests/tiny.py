@@ -10,23 +10,45 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BloomConfig,
     CohereConfig,
+    DeepseekV3Config,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GraniteConfig,
     LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PhiConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
+    StableLmConfig,
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from medrl.cases.case import Case, Provenance, Reference
 from medrl.grading.verdict import Outcome, Verdict
-from medrl.learning.groups import Episode, Origin
+from medrl.learning.groups import Episode, Group, Origin
+from medrl.learning.layout import Member
 from medrl.sampling.sampler import StopReason
 
 ARCHITECTURES = ("qwen2", "llama", "gemma2", "gpt2")
+ALL_ARCHITECTURES = (
+    *ARCHITECTURES,
+    "qwen3",
+    "gemma3",
+    "mistral",
+    "phi",
+    "olmo2",
+    "cohere",
+    "granite",
+    "deepseek",
+)
+"""What every way of computing must agree on; among them sliding windows, soft caps, shared and own
+heads, grouped queries, keys and values of different widths, and experts."""
 END = "<|endoftext|>"
 CONTEXT = 1024
 
@@ -74,24 +96,48 @@ def config(architecture: str) -> PreTrainedConfig:
         "qwen2": (Qwen2Config, {"tie_word_embeddings": True}),
         "llama": (LlamaConfig, {"tie_word_embeddings": False}),
         "gemma2": (Gemma2Config, {"head_dim": 8, "sliding_window": 6}),
+        "gemma3": (Gemma3TextConfig, {"head_dim": 8, "sliding_window": 6}),
+        "qwen3": (Qwen3Config, {"head_dim": 8}),
+        "mistral": (MistralConfig, {"sliding_window": 5}),
+        "phi": (PhiConfig, {}),
+        "olmo2": (Olmo2Config, {}),
+        "stablelm": (StableLmConfig, {}),
+        "bloom": (BloomConfig, {}),
+        "deepseek": (
+            DeepseekV3Config,
+            {
+                "num_key_value_heads": 4,
+                "q_lora_rank": 16,
+                "kv_lora_rank": 16,
+                "qk_rope_head_dim": 4,
+                "qk_nope_head_dim": 8,
+                "v_head_dim": 8,
+                "n_routed_experts": 4,
+                "n_group": 1,
+                "topk_group": 1,
+                "num_experts_per_tok": 2,
+                "moe_intermediate_size": 32,
+                "first_k_dense_replace": 1,
+            },
+        ),
         "cohere": (CohereConfig, {"logit_scale": 0.25}),
         "granite": (GraniteConfig, {"logits_scaling": 4.0}),
     }
     kind, extra = kinds[architecture]
-    return kind(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.2,
-        bos_token_id=end,
-        eos_token_id=end,
-        pad_token_id=None,
-        **extra,
-    )
+    usual = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.2,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": None,
+    }
+    return kind(**usual | extra)
 
 
 def save_tiny(architecture: str, folder: Path) -> Path:
@@ -130,6 +176,30 @@ def episode(
     return Episode(tuple(ids), tuple(origins), log_probs, StopReason.END, "", verdict(), reward)
 
 
+def random_members(
+    seed: int, groups: Sequence[tuple[int, Sequence[int]]], environment: int = 2
+) -> list[Member]:
+    """Groups of (prompt tokens, answer tokens of each member). Answers of more than four tokens
+    are interrupted by ``environment`` tokens, and all of them are followed by one."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def ids(count: int) -> list[int]:
+        return torch.randint(1, len(tokenizer()), (count,), generator=draw).tolist()
+
+    members = []
+    for number, (prompt_length, lengths) in enumerate(groups):
+        prompt = ids(prompt_length)
+        for length in lengths:
+            between = environment if length > 4 else 0
+            origins = [Origin.TEMPLATE] * prompt_length + [Origin.POLICY] * (length // 2)
+            origins += [Origin.ENVIRONMENT] * between + [Origin.POLICY] * (length - length // 2)
+            origins += [Origin.ENVIRONMENT]
+            tokens = prompt + ids(len(origins) - prompt_length)
+            log_probs = [-4.0 * (o == Origin.POLICY) for o in origins]
+            members.append(Member(tokens, origins, log_probs, number, prompt_length))
+    return members
+
+
 def random_episodes(seed: int, lengths: Sequence[tuple[int, int, int]]) -> list[Episode]:
     """Episodes of (prompt, answer, environment) tokens, the answer interrupted halfway by the
     environment and followed by one more of its tokens."""
@@ -152,3 +222,8 @@ def random_episodes(seed: int, lengths: Sequence[tuple[int, int, int]]) -> list[
         )
         for prompt, answer, environment in lengths
     ]
+
+
+def grouped(episodes: Sequence[Episode]) -> list[Group]:
+    """Each episode a group of its own, without a prefix in common with any other."""
+    return [Group(case(), "", 0, (e,)) for e in episodes]

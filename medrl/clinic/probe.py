@@ -32,10 +32,10 @@ from medrl.evaluation.evaluate import (
 from medrl.evaluation.statistics import pass_at_k, wilson
 from medrl.grading import Grader
 from medrl.learning.policy import Policy, load_policy
-from medrl.recipe import ModelSpec
 from medrl.run import generator
 from medrl.sampling.sampler import SamplingParams
 from medrl.sampling.torch_sampler import TorchSampler
+from medrl.schema import ModelSpec
 
 SAMPLES = 8
 
@@ -87,7 +87,7 @@ def skill(policy: Policy, sampler: TorchSampler, pairs: list[tuple[str, str]]) -
 def probe(model: str, n: int = 200) -> dict[str, Any]:
     """The whole table: single skills, then exam answers with three ways to start, then pass@k."""
     policy = load_policy(ModelSpec(path=model))
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
     examiner = Examiner(policy, sampler, "think-answer", Grader())
     skills = {
         name: skill(policy, sampler, pairs) for name, pairs in hop_questions(n, seed=0).items()

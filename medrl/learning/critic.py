@@ -10,7 +10,8 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from medrl.learning.logprobs import Batch, hidden_states, predicting_positions
+from medrl.learning.layout import Layout
+from medrl.learning.logprobs import hidden_states
 
 CriticKind = Literal["shared", "copy"]
 
@@ -34,10 +35,29 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, batch: Batch, policy_hidden_BTD: torch.Tensor) -> torch.Tensor:
-        """Values [B, T-1] of the states in which policy tokens were chosen, 0 elsewhere."""
-        hidden_BTD = policy_hidden_BTD
+    def forward(self, layout: Layout, policy_hidden_ND: torch.Tensor) -> torch.Tensor:
+        """Values [N] of the states in which the policy tokens were chosen."""
+        hidden_ND = policy_hidden_ND
         if self.trunk is not None:
-            hidden_BTD = hidden_states(self.trunk, batch)
-        values_BT: torch.Tensor = self.head(hidden_BTD[:, :-1].float()).squeeze(-1)
-        return values_BT * predicting_positions(batch)
+            hidden_ND = hidden_states(self.trunk, layout)
+        values_N: torch.Tensor = self.head(hidden_ND.to(self.head.weight.dtype)).squeeze(-1)
+        return values_N
+
+
+def explained_variance(
+    values_BA: torch.Tensor, returns_BA: torch.Tensor, mask_BA: torch.Tensor
+) -> float:
+    """``1 - Var(returns - values) / Var(returns)`` over masked tokens, at most 1.
+
+    1: the critic foresees everything; 0: no more than a constant would; 0 as well if all returns
+    are equal, since there is nothing to explain.
+    """
+    spread = float(_variance(returns_BA, mask_BA))
+    unexplained = float(_variance(returns_BA - values_BA, mask_BA))
+    return 1 - unexplained / spread if spread > 1e-8 else 0.0
+
+
+def _variance(values_BA: torch.Tensor, mask_BA: torch.Tensor) -> torch.Tensor:
+    count = mask_BA.sum().clamp(min=1)
+    mean = (values_BA * mask_BA).sum() / count
+    return (((values_BA - mean) * mask_BA) ** 2).sum() / count

@@ -28,7 +28,8 @@ class Episode:
         origins: T origins, one per token.
         log_probs: T behaviour log-probs; 0 where the origin is not ``POLICY``.
         text: the answer decoded, stop token left out.
-        entropy: mean entropy in nats of the distributions its tokens were drawn from.
+        entropy: mean entropy in nats of the distributions its tokens were drawn from; none where
+            a sampler does not tell.
         terms: value of each reward term by name; ``reward`` is what the recipe makes of them.
     """
 
@@ -39,7 +40,7 @@ class Episode:
     text: str
     verdict: Verdict
     reward: float
-    entropy: float = 0.0
+    entropy: float | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class Episode:
                 f"episode with {len(self.token_ids)} tokens, {len(self.origins)} origins and "
                 f"{len(self.log_probs)} log-probs: the three must be equally long"
             )
+        if self.origins and self.origins[0] == Origin.POLICY:
+            raise ValueError("an episode begins with a policy token: nothing could predict it")
 
     @property
     def policy_tokens(self) -> int:
@@ -69,6 +72,8 @@ class Group:
         prefixes = {episode.token_ids[: self.prefix_length] for episode in self.episodes}
         if len(prefixes) != 1:
             raise ValueError(f"the episodes of case {self.case.id} do not share their prefix")
+        if any(Origin.POLICY in e.origins[: self.prefix_length] for e in self.episodes):
+            raise ValueError(f"the prefix of case {self.case.id} holds tokens of the policy")
 
     @property
     def rewards(self) -> list[float]:

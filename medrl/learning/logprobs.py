@@ -7,97 +7,57 @@ again, and peak memory does not grow with vocabulary times length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from peft import PeftModel
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from medrl.errors import ModelError
-from medrl.learning.groups import Episode, Origin
+from medrl.attention import forward
+from medrl.learning.layout import Layout
+from medrl.model import causal_lm, head_logits
 
-CHUNK = 4096
-"""Policy tokens whose logits exist at the same time."""
+CHUNK_LOGITS = 2**24
+"""Logits that exist at the same time: 64 MiB in fp32."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Episodes padded on the right.
+def hidden_states(model: PreTrainedModel | PeftModel, layout: Layout) -> torch.Tensor:
+    """Hidden states [N, D] that predict the policy tokens: normed, before the head."""
+    trunk = causal_lm(model).base_model
+    if layout.structure is None:
+        hidden_RSD = trunk(
+            input_ids=layout.tokens_RS, attention_mask=layout.attention_RS, use_cache=False
+        ).last_hidden_state
+    else:
+        hidden_RSD = forward(trunk, layout.tokens_RS, layout.positions_RS, layout.structure)
+    hidden_ND: torch.Tensor = hidden_RSD.flatten(0, 1)[layout.predicting_N]
+    return hidden_ND
 
-    Shapes: ``tokens_BT``, ``attention_BT`` (1 on real tokens), ``policy_BT`` (True where the
-    policy wrote the token) and ``behaviour_BT`` (log-probs under the sampling policy).
+
+def token_log_probs(
+    model: PreTrainedModel | PeftModel,
+    hidden_ND: torch.Tensor,
+    targets_N: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """Log-probs [N] of each target token given what came before.
+
+    The temperature must be the one used for sampling, so that the probability ratio compares like
+    with like.
     """
-
-    tokens_BT: torch.Tensor
-    attention_BT: torch.Tensor
-    policy_BT: torch.Tensor
-    behaviour_BT: torch.Tensor
-
-    def rows(self, index: torch.Tensor) -> Batch:
-        """The given rows [B'], cut to their own longest."""
-        longest = int(self.attention_BT[index].sum(1).max())
-        return Batch(
-            *(
-                x[index, :longest]
-                for x in (self.tokens_BT, self.attention_BT, self.policy_BT, self.behaviour_BT)
+    size = max(1, CHUNK_LOGITS // causal_lm(model).get_output_embeddings().weight.shape[0])
+    if len(hidden_ND) <= size:
+        return _chunk_log_probs(model, hidden_ND, targets_N, temperature)
+    pieces = []
+    for hidden, targets in zip(hidden_ND.split(size), targets_N.split(size), strict=True):
+        if torch.is_grad_enabled():
+            piece = checkpoint(
+                _chunk_log_probs, model, hidden, targets, temperature, use_reentrant=False
             )
-        )
-
-
-def pad_episodes(episodes: Sequence[Episode], pad_id: int, device: torch.device | str) -> Batch:
-    """Stack episodes into one right-padded batch."""
-    longest = max(len(e.token_ids) for e in episodes)
-
-    def padded(rows: list[Sequence[float]], fill: float, dtype: torch.dtype) -> torch.Tensor:
-        out = torch.full((len(rows), longest), fill, dtype=dtype)
-        for i, row in enumerate(rows):
-            out[i, : len(row)] = torch.tensor(row, dtype=dtype)
-        return out.to(device)
-
-    return Batch(
-        tokens_BT=padded([e.token_ids for e in episodes], pad_id, torch.long),
-        attention_BT=padded([[1] * len(e.token_ids) for e in episodes], 0, torch.long),
-        policy_BT=padded(
-            [[o == Origin.POLICY for o in e.origins] for e in episodes], False, torch.bool
-        ),
-        behaviour_BT=padded([e.log_probs for e in episodes], 0.0, torch.float32),
-    )
-
-
-def causal_lm(model: PreTrainedModel | PeftModel) -> Any:
-    """The causal language model itself, adapters in place, without PEFT's outer shell."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
-def hidden_states(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
-    """Last hidden states [B, T, D], after the final norm, before the head."""
-    output = causal_lm(model).base_model(
-        input_ids=batch.tokens_BT, attention_mask=batch.attention_BT, use_cache=False
-    )
-    hidden_BTD: torch.Tensor = output.last_hidden_state
-    return hidden_BTD
-
-
-def predicting_positions(batch: Batch) -> torch.Tensor:
-    """True [B, T-1] at the positions whose output predicts a policy token."""
-    return batch.policy_BT[:, 1:]
-
-
-def head_logits(model: PreTrainedModel | PeftModel, hidden_ND: torch.Tensor) -> torch.Tensor:
-    """Logits [N, V] in fp32 as the model itself computes them, soft cap and scale included."""
-    lm = causal_lm(model)
-    logits_NV = lm.get_output_embeddings()(hidden_ND)
-    scale = getattr(lm.config, "logit_scale", None)
-    if scale is not None:
-        logits_NV = logits_NV * scale
-    cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
-    if cap is not None:
-        logits_NV = cap * torch.tanh(logits_NV / cap)
-    result: torch.Tensor = logits_NV.float()
-    return result
+        else:
+            piece = _chunk_log_probs(model, hidden, targets, temperature)
+        pieces.append(piece)
+    return torch.cat(pieces)
 
 
 def _chunk_log_probs(
@@ -106,53 +66,15 @@ def _chunk_log_probs(
     targets_N: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    logits_NV = head_logits(model, hidden_ND) / temperature
-    chosen_N = logits_NV.gather(1, targets_N[:, None]).squeeze(1)
-    return chosen_N - logits_NV.logsumexp(dim=-1)
+    logits_NV = head_logits(model, hidden_ND)
+    if temperature != 1:
+        logits_NV = logits_NV / temperature
+    return -cross_entropy(logits_NV, targets_N, reduction="none")
 
 
-def policy_log_probs(
-    model: PreTrainedModel | PeftModel, hidden_BTD: torch.Tensor, batch: Batch, temperature: float
+def answer_log_probs(
+    model: PreTrainedModel | PeftModel, layout: Layout, temperature: float
 ) -> torch.Tensor:
-    """Log-probs [B, T-1] of each policy token given what came before, 0 elsewhere.
-
-    Column t belongs to token t + 1. The temperature must be the one used for sampling, so that
-    the probability ratio compares like with like.
-    """
-    where_BT = predicting_positions(batch)
-    hidden_ND = hidden_BTD[:, :-1][where_BT]
-    targets_N = batch.tokens_BT[:, 1:][where_BT]
-    pieces = []
-    for hidden, targets in zip(hidden_ND.split(CHUNK), targets_N.split(CHUNK), strict=True):
-        if torch.is_grad_enabled() and len(hidden_ND) > CHUNK:
-            piece = checkpoint(
-                _chunk_log_probs, model, hidden, targets, temperature, use_reentrant=False
-            )
-        else:
-            piece = _chunk_log_probs(model, hidden, targets, temperature)
-        pieces.append(piece)
-    out_BT = hidden_BTD.new_zeros(where_BT.shape, dtype=torch.float32)
-    if pieces:
-        out_BT = out_BT.masked_scatter(where_BT, torch.cat(pieces))
-    return out_BT
-
-
-@torch.no_grad()
-def check_fast_path(model: PreTrainedModel | PeftModel, vocabulary: int) -> None:
-    """Compare backbone-then-head with the model's own logits on a few tokens.
-
-    Raises:
-        ModelError: the two differ: this architecture does something between backbone and head
-            that medrl does not know, and training on it would be silently wrong.
-    """
-    tokens_BT = torch.arange(1, 9, device=model.device)[None] % vocabulary
-    ones_BT = torch.ones_like(tokens_BT)
-    batch = Batch(tokens_BT, ones_BT, ones_BT.bool(), torch.zeros_like(tokens_BT).float())
-    mine = head_logits(model, hidden_states(model, batch)[0])
-    theirs = causal_lm(model)(input_ids=tokens_BT, attention_mask=ones_BT).logits[0].float()
-    if not torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max())):
-        raise ModelError(
-            f"{type(causal_lm(model)).__name__}: logits from backbone and head differ from the "
-            f"model's own by {float((mine - theirs).abs().max()):.2g}",
-            "this architecture is not supported yet; please open an issue naming it",
-        )
+    """Log-probs [B, A] of the policy tokens of each episode, 0 behind the end of an answer."""
+    hidden_ND = hidden_states(model, layout)
+    return layout.grid(token_log_probs(model, hidden_ND, layout.targets_N, temperature))

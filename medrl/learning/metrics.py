@@ -16,8 +16,8 @@ from medrl.sampling.sampler import StopReason
 def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
     """Means over the episodes of a step: reward, shares in [0, 1], lengths in tokens.
 
-    ``entropy`` is in nats per token; ``early_answer_rate`` is the share whose think block states
-    the answer before it reasons.
+    ``entropy`` is in nats per token, and left out where no sampler tells it;
+    ``early_answer_rate`` is the share whose think block states the answer before it reasons.
     """
     episodes = flatten(groups)
     shapes = [
@@ -25,6 +25,7 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         for g in groups
         for e in g.episodes
     ]
+    entropies = [e.entropy for e in episodes if e.entropy is not None]
     return {
         "episodes": len(episodes),
         "reward": fmean(e.reward for e in episodes),
@@ -32,9 +33,8 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         "format_rate": fmean(e.verdict.format_ok for e in episodes),
         "no_answer_rate": fmean(e.verdict.outcome is Outcome.NO_ANSWER for e in episodes),
         "cut_rate": fmean(e.stop is StopReason.LENGTH for e in episodes),
-        "entropy": fmean(e.entropy for e in episodes),
         **mean_shape(shapes),
-    }
+    } | ({"entropy": fmean(entropies)} if entropies else {})
 
 
 def episode_record(group: Group) -> dict[str, Any]:

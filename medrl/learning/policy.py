@@ -21,8 +21,9 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from medrl.errors import ModelError
-from medrl.learning.logprobs import causal_lm, check_fast_path
-from medrl.recipe import ModelSpec
+from medrl.learning.paths import install_paths
+from medrl.model import causal_lm
+from medrl.schema import ModelSpec
 
 CLINIC_MODELS = Path(__file__).parent.parent / "clinic" / "models"
 
@@ -96,7 +97,7 @@ def load_policy(spec: ModelSpec, device: torch.device | None = None) -> Policy:
     else:
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[spec.dtype]
     torch.nn.Module.to(model, device)
-    check_fast_path(model, len(tokenizer))
+    install_paths(model, len(tokenizer))
     policy_model: PreTrainedModel | PeftModel = model
     if spec.lora_rank:
         config = LoraConfig(
@@ -107,6 +108,8 @@ def load_policy(spec: ModelSpec, device: torch.device | None = None) -> Policy:
         )
         policy_model = get_peft_model(model, config)
     policy_model.eval()  # no dropout: the learner must see the distribution that was sampled from
+    if spec.gradient_checkpointing:
+        checkpoint_layers(policy_model)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
     return Policy(
         policy_model,
@@ -217,6 +220,20 @@ class ReferenceModel:
         elif self._adapted is not None:
             with self._adapted.disable_adapter():
                 yield self._adapted
+
+
+def checkpoint_layers(model: PreTrainedModel | PeftModel) -> None:
+    """Keep one hidden state per layer in the forward pass and compute the rest again backwards.
+
+    ``transformers`` does so in training mode only, so dropout, which that mode would bring along,
+    is set to 0 everywhere.
+    """
+    lm = causal_lm(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    lm.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
 
 
 def _adapters_are_idle(model: PeftModel) -> bool:

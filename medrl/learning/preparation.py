@@ -18,9 +18,9 @@ from medrl.grading.proof import prove
 from medrl.learning.inputs import fingerprint
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.rollout import encode_prompt, target_groups
-from medrl.recipe import DataSpec, PPOStage, Recipe, SFTStage
 from medrl.run import derive_seed
 from medrl.sampling.torch_sampler import TorchSampler
+from medrl.schema import DataSpec, Recipe, RLStage, SFTStage, Stage
 
 logger = logging.getLogger("medrl")
 
@@ -58,10 +58,15 @@ def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a recipe names, loaded and checked: who is asked, and all cases."""
+    """What a recipe names, loaded and checked: who is asked, and all cases.
+
+    Attributes:
+        prompt_lengths: tokens of the prompt of each training case.
+    """
 
     examiner: Examiner
     train_cases: list[Case]
+    prompt_lengths: list[int]
     sets: dict[str, list[Case]]
 
     def fingerprint(self) -> dict[str, str]:
@@ -78,7 +83,7 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
     torch.manual_seed(derive_seed(recipe.seed, "model"))  # LoRA's random half
     path = model or recipe.model.path
     policy = load_policy(recipe.model.model_copy(update={"path": path}))
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
     grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
     return Examiner(policy, sampler, recipe.prompt, grader)
 
@@ -93,36 +98,58 @@ def prepare(recipe: Recipe) -> Parts:
     examiner = load_examiner(recipe)
     policy, grader = examiner.policy, examiner.grader
     train_cases = cases_of(recipe.train, grader, recipe.clinic_seed)
-    rooms = [stage.max_new_tokens for stage in recipe.stages if isinstance(stage, PPOStage)]
+    rooms = [stage.max_new_tokens for stage in recipe.stages if isinstance(stage, RLStage)]
     if recipe.difficulty is not None:
         rooms.append(recipe.evaluation.max_new_tokens)
-    train_cases = fitting(policy, train_cases, recipe.prompt, max(rooms, default=0))
-    for stage in recipe.stages:
+    train_cases, lengths = fitting(policy, train_cases, recipe.prompt, max(rooms, default=0))
+    for index, stage in enumerate(recipe.stages):
+        answers = getattr(stage, "max_new_tokens", 0)
         if isinstance(stage, SFTStage):
-            target_groups(policy, train_cases, recipe.prompt, grader, stage.targets == "full")
+            full = stage.targets == "full"
+            targets = target_groups(policy, train_cases, recipe.prompt, grader, full)
+            answers = max(e.policy_tokens for group in targets for e in group.episodes)
+        _check_budget(stage, index, max(lengths) + answers - 1)
     sets = {
         name: fitting(
             policy,
             cases_of(spec, grader, recipe.clinic_seed),
             recipe.prompt,
             recipe.evaluation.max_new_tokens,
-        )
+        )[0]
         for name, spec in recipe.evaluation.sets.items()
     }
-    return Parts(examiner, train_cases, sets)
+    return Parts(examiner, train_cases, lengths, sets)
 
 
-def fitting(policy: Policy, cases: Sequence[Case], template: str, room: int) -> list[Case]:
-    """The cases whose prompts leave ``room`` tokens for an answer; the others are named.
+def _check_budget(stage: Stage, index: int, longest: int) -> None:
+    """Refuse a budget that the longest possible episode would not fit, before any work.
+
+    Raises:
+        RecipeError: the budget is too small.
+    """
+    if stage.token_budget < longest:
+        raise RecipeError(
+            f"stage {index} ({stage.objective}): token_budget is {stage.token_budget}, but the "
+            f"longest prompt with its answer may have {longest} tokens",
+            f"set token_budget to at least {longest}",
+        )
+
+
+def fitting(
+    policy: Policy, cases: Sequence[Case], template: str, room: int
+) -> tuple[list[Case], list[int]]:
+    """The cases whose prompts leave ``room`` tokens for an answer, and how many tokens those
+    prompts have; the others are named.
 
     Raises:
         DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
     """
     kept: list[Case] = []
+    lengths: list[int] = []
     faults: list[DataError] = []
     for case in cases:
         try:
-            encode_prompt(policy, case, template, room)
+            lengths.append(len(encode_prompt(policy, case, template, room)[1]))
             kept.append(case)
         except DataError as error:
             faults.append(error)
@@ -130,4 +157,4 @@ def fitting(policy: Policy, cases: Sequence[Case], template: str, room: int) -> 
         raise faults[0]
     for fault in faults:
         logger.warning("set aside %s", fault.message)
-    return kept
+    return kept, lengths

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,7 +13,7 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
 from medrl.learning.policy import Policy
-from medrl.recipe import PPOStage, Recipe, SFTStage
+from medrl.schema import PPOStage, Recipe, RLStage, Stage
 
 SHOWN = ("reward", "accuracy", "format_rate", "think_tokens", "entropy", "loss")
 SECONDS_BETWEEN_LINES = 10.0
@@ -32,7 +33,7 @@ class Display:
         if quiet or not console.is_terminal:  # the bars of loading and saving weights
             disable_progress_bar()
 
-    def banner(self, recipe: Recipe, policy: Policy, cases: int) -> None:
+    def banner(self, recipe: Recipe, policy: Policy, prompt_lengths: Sequence[int]) -> None:
         """The facts people look for first."""
         if self.quiet:
             return
@@ -47,17 +48,19 @@ class Display:
             "stop ids": ", ".join(
                 f"{i} {policy.tokenizer.convert_ids_to_tokens(i)!r}" for i in policy.stop_ids
             ),
-            "cases": str(cases),
+            "cases": f"{len(prompt_lengths)}, prompts of {min(prompt_lengths)} to "
+            f"{max(prompt_lengths)} tokens",
             "memory": f"weights, gradients and optimiser need about "
             f"{training_bytes(recipe, total, parameters) / 2**30:.1f} GiB, activations on top",
         }
         for number, stage in enumerate(recipe.stages, 1):
-            answers = stage.answers_per_prompt if isinstance(stage, PPOStage) else 1
+            answers = stage.answers_per_prompt if isinstance(stage, RLStage) else 1
             rows[f"stage {number}"] = (
                 f"{stage.objective}, "
                 f"{stage.steps} steps of {stage.prompts_per_step} prompts x {answers} answers, "
                 f"at most {stage.token_budget} tokens in a micro-batch"
             )
+            rows[f"layout {number}"] = layout_in_words(stage, fmean(prompt_lengths))
         for key, value in rows.items():
             table.add_row(key, value)
         self.console.print(table)
@@ -69,7 +72,7 @@ class Display:
 
     @contextmanager
     def stage(
-        self, stage: PPOStage | SFTStage, first_step: int
+        self, stage: Stage, first_step: int
     ) -> Iterator[Callable[[Mapping[str, float]], None]]:
         """Progress of one stage; call the yielded function with each step's metrics."""
         with self._progress(stage.objective, stage.steps, first_step) as advance:
@@ -119,11 +122,29 @@ def describe(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {metrics[name]:.2f}" for name in SHOWN if name in metrics)
 
 
+def layout_in_words(stage: Stage, prompt_length: float) -> str:
+    """How the tokens of a stage will be computed, and what that can save."""
+    asked = getattr(stage, "layout", "auto")
+    answers = getattr(stage, "answers_per_prompt", 1)
+    why = "chosen by token count" if asked == "auto" else "as asked"
+    if asked == "shared" or (asked == "auto" and answers > 1):
+        longest = getattr(stage, "max_new_tokens", 0)
+        ratio = answers * (prompt_length + longest) / (prompt_length + answers * longest)
+        return (
+            f"shared ({why}): each prompt once for its {answers} answers, {ratio:.1f}x fewer "
+            f"tokens for the longest answers, up to {answers}x for short ones"
+        )
+    if asked == "plain":
+        return "plain (as asked): one padded row per answer"
+    return f"packed ({why}): answers behind each other, nothing padded, nothing to share"
+
+
 def training_bytes(recipe: Recipe, total: int, trained: int) -> int:
     """Bytes of weights, gradients, Adam moments, reference and critic copies (fp32)."""
-    stages = [s for s in recipe.stages if isinstance(s, PPOStage)]
+    stages = [s for s in recipe.stages if isinstance(s, RLStage)]
     copies = 1
     if any(s.kl_coefficient > 0 for s in stages) and not recipe.model.lora_rank:
         copies += 1
-    critic = 4 * total if any(s.critic == "copy" for s in stages) else 0
+    critics = [s.critic for s in stages if isinstance(s, PPOStage)]
+    critic = 4 * total if "copy" in critics else 0
     return 4 * (copies * total + 3 * trained + critic)

@@ -13,9 +13,9 @@ from medrl.errors import DataError
 from medrl.grading import Grader, declared_answer
 from medrl.learning.groups import Episode, Group, Origin
 from medrl.learning.policy import Policy
-from medrl.recipe import RewardSpec
 from medrl.rewards.rule import rule_reward
 from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
+from medrl.schema import RewardSpec
 
 
 def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> tuple[str, list[int]]:
@@ -25,10 +25,15 @@ def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> tuple
         room: tokens that must stay free for the answer.
 
     Raises:
-        DataError: prompt and answer together would not fit the model's context.
+        DataError: the prompt is empty, or does not fit the model's context with its answer.
     """
     prompt = render(case, template)
     ids = policy.encode_prompt(prompt)
+    if not ids:
+        raise DataError(
+            f"{case.source} (case {case.id}): the prompt is empty, so nothing predicts an answer",
+            "give the case a question, or the recipe a prompt with more than the question",
+        )
     if len(ids) + room > policy.context:
         raise DataError(
             f"{case.source} (case {case.id}): the prompt has {len(ids)} tokens; with {room} for "
@@ -82,7 +87,7 @@ def _graded_episode(
         text=text,
         verdict=verdict,
         reward=value,
-        entropy=fmean(completion.entropies) if completion.entropies else 0.0,
+        entropy=fmean(completion.entropies) if completion.entropies else None,
         terms={"rule": value},
     )
 

@@ -19,11 +19,13 @@ from medrl.errors import DataError, RunError
 from medrl.evaluation.dynamics import StepSeries, label_phases, phase_timeline
 from medrl.evaluation.evaluate import Examiner, Row, as_records, compare, flat, summarise
 from medrl.learning.inputs import INPUTS, check_recorded
-from medrl.learning.loop import Learner, PPOLearner, SFTLearner, restore_learner, run_stage
+from medrl.learning.learner import Learner, restore_learner
+from medrl.learning.loop import run_stage
 from medrl.learning.policy import load_trained, save_model
 from medrl.learning.preparation import Parts, prepare
 from medrl.learning.progress import Display
-from medrl.recipe import PPOStage, Recipe, SFTStage
+from medrl.learning.reinforcement import RLLearner
+from medrl.learning.supervised import SFTLearner
 from medrl.run import (
     Checkpoint,
     RunFolder,
@@ -35,6 +37,7 @@ from medrl.run import (
     resume,
 )
 from medrl.sampling.sampler import SamplingParams
+from medrl.schema import Recipe, SFTStage, Stage
 
 DIFFICULTY = "difficulty.json"
 """File of a run that holds how many answers to each training case were right before training."""
@@ -55,10 +58,10 @@ def build_learner(recipe: Recipe, index: int, examiner: Examiner) -> Learner:
     """
     stage, policy, grader = recipe.stages[index], examiner.policy, examiner.grader
     torch.manual_seed(derive_seed(recipe.seed, "initialisation", index))
-    if isinstance(stage, PPOStage):
-        seed = derive_seed(recipe.seed, "learner", index)
-        return PPOLearner(recipe, stage, policy, examiner.sampler, grader, seed)
-    return SFTLearner(recipe, stage, policy, grader)
+    if isinstance(stage, SFTStage):
+        return SFTLearner(recipe, stage, policy, grader)
+    seed = derive_seed(recipe.seed, "learner", index)
+    return RLLearner(recipe, stage, policy, examiner.sampler, grader, seed)
 
 
 class Session:
@@ -68,6 +71,7 @@ class Session:
         self.recipe, self.run, self.display = recipe, run, display
         self.examiner, self.policy = parts.examiner, parts.examiner.policy
         self.train_cases, self.sets = parts.train_cases, parts.sets
+        self.prompt_lengths = parts.prompt_lengths
         self.machine = describe_machine()  # now: the code may be another commit when the run ends
 
     def train(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Session:
             Stopped: a signal asked for a stop; the run folder can be resumed.
         """
         started = time.monotonic()
-        self.display.banner(self.recipe, self.policy, len(self.train_cases))
+        self.display.banner(self.recipe, self.policy, self.prompt_lengths)
         with StopRequest() as stop:
             self._evaluate("before", stop)
             self._keep_by_difficulty(stop)
@@ -109,7 +113,7 @@ class Session:
     def _run_stage(
         self,
         index: int,
-        stage: PPOStage | SFTStage,
+        stage: Stage,
         learner: Learner,
         stop: StopRequest,
         first_step: int,
@@ -231,7 +235,7 @@ class Session:
     def _summarise(self, seconds: float) -> dict[str, Any]:
         """Write and return ``summary.json``: time, memory, throughput, accuracies, phases."""
         timings = self.run.read_lines("timings")
-        metrics = [row for row in self.run.read_lines("metrics") if row["stage"] == "ppo"]
+        metrics = [row for row in self.run.read_lines("metrics") if row["stage"] != "sft"]
 
         def rate(tokens: str, clock: str) -> float:
             return float(

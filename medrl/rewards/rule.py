@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medrl.grading.verdict import Verdict
-from medrl.recipe import RewardSpec
+from medrl.schema import RewardSpec
 
 
 def rule_reward(verdict: Verdict, spec: RewardSpec) -> float:

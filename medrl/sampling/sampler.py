@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     """The policy sampled a stop token. It is part of the answer and is trained."""
     LENGTH = "length"
     """The token limit was reached: the answer is cut."""
+    TEXT = "text"
+    """One of the wanted stop strings was written. It is part of the answer and is trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,20 @@ class SamplingParams:
 
     Attributes:
         max_new_tokens: most tokens of one answer, stop token included.
-        temperature: 0 is greedy. Log-probs are those of the tempered distribution, the one that
-            was really sampled from (at 0: of the untempered one).
+        temperature: 0 is greedy. Log-probs are those of the tempered distribution (at 0: of the
+            untempered one), before ``top_k`` and ``top_p``: the learner's own.
+        top_k: draw from the k likeliest tokens only; 0: from all.
+        top_p: draw from the fewest likeliest tokens whose probabilities reach this sum; 1: from
+            all. Both make rare tokens rarer than their log-probs say, so training refuses them
+            unless asked.
+        stop: texts that end an answer; looked for in the answer as decoded.
     """
 
     max_new_tokens: int
     temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,14 @@ class Completion:
 
 
 class Sampler(Protocol):
-    """Draws answers from the policy. Implementations must pass tests/sampling/contract.py."""
+    """Draws answers from the policy. Implementations must pass tests/sampling/contract.py.
+
+    Attributes:
+        exact: its log-probs are the learner's own function of the same weights. An engine that
+            computes them otherwise says False, and the learner corrects for the difference.
+    """
+
+    exact: bool
 
     def sample(
         self,
@@ -66,4 +83,8 @@ class Sampler(Protocol):
 
         The same weights, arguments and generator state give the same completions.
         """
+        ...
+
+    def refresh(self) -> None:
+        """Take over the policy's current weights; called before each step's sampling."""
         ...

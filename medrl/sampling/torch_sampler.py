@@ -1,75 +1,66 @@
 """The default sampler: plain PyTorch, the learner's own weights, nothing to synchronise.
 
-Each prompt is read once, whatever the number of answers: its keys and values are computed in one
-row and then repeated. Rows that have ended leave the batch.
+Each prompt is read once, whatever the number of answers. All rows that are being written form one
+row of tokens for the model, so prompts of different lengths cost no padding outside of attention.
+Rows that have ended leave; when enough places are free, answers that waited take them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from medrl.sampling.cache import PreallocatedCache
+from medrl.attention import DecodeCache, Prefill, forward
+from medrl.model import causal_lm, head_logits
+from medrl.sampling.drawing import draw
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason, TokenIds
 
-
-@dataclass(slots=True)
-class _Row:
-    """An answer being written."""
-
-    index: int
-    token_ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    entropies: list[float] = field(default_factory=list)
+COMPACT_BELOW = 0.85
+"""Ended rows are thrown out when no more than this share of the rows is still being written:
+each throwing-out copies the keys of those that stay."""
+REFILL_BELOW = 0.5
+"""Waiting answers move in when no more than this share of ``max_rows`` is taken."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The rows still being written, with what the model needs to go on.
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Which answer to which prompt a row writes."""
 
-    Shapes: ``attention_BT`` prompt and answer so far (0 on left padding), ``position_B`` of the
-    token to be fed next, ``logits_BV`` for the token to be drawn next.
-    """
-
-    rows: list[_Row]
-    cache: PreallocatedCache
-    attention_BT: torch.Tensor
-    position_B: torch.Tensor
-    logits_BV: torch.Tensor
-
-    def select(self, keep: torch.Tensor) -> None:
-        self.rows = [self.rows[i] for i in keep.tolist()]
-        self.cache.select_rows(keep)
-        self.attention_BT = self.attention_BT[keep]
-        self.position_B = self.position_B[keep]
+    prompt: int
+    number: int
 
 
 class TorchSampler:
     """Samples from a ``transformers`` causal language model.
 
+    An answer depends on its own random numbers only: ``max_rows`` and the company it is written in
+    change nothing but rounding.
+
     Args:
         model: the policy; its current weights are used at every call.
         stop_ids: token ids that end an answer.
-        pad_id: id to fill left padding with; never attended to.
-        max_rows: most answers decoded at the same time.
+        decode: text of token ids; needed for stop strings only.
+        max_rows: most answers written at the same time.
     """
+
+    exact = True
 
     def __init__(
         self,
         model: PreTrainedModel | PeftModel,
         stop_ids: Sequence[int],
-        pad_id: int,
+        decode: Callable[[Sequence[int]], str] | None = None,
         max_rows: int = 256,
     ) -> None:
-        self.model = model
-        self.stop_ids = frozenset(stop_ids)
-        self.pad_id = pad_id
-        self.max_rows = max_rows
+        self.model, self.decode, self.max_rows = model, decode, max_rows
+        self.stop_ids = torch.tensor(sorted(set(stop_ids)))
+
+    def refresh(self) -> None:
+        """Nothing to do: the weights are the learner's own."""
 
     @torch.inference_mode()
     def sample(
@@ -79,122 +70,182 @@ class TorchSampler:
         params: SamplingParams,
         generator: torch.Generator,
     ) -> list[list[Completion]]:
-        """See :class:`medrl.sampling.sampler.Sampler`. Prompts of like length share a batch."""
+        """See :class:`medrl.sampling.sampler.Sampler`.
+
+        Raises:
+            ValueError: stop strings, but no ``decode`` to look for them with.
+        """
+        if params.stop and self.decode is None:
+            raise ValueError("stop strings need the sampler's decode function")
+        total = len(prompts) * answers_per_prompt
+        if not total:
+            return [[] for _ in prompts]
         was_training = self.model.training
         self.model.eval()
-        done: list[list[Completion]] = [[] for _ in prompts]
-        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, answers_per_prompt, self.max_rows):
-            answers = min(self.max_rows, answers_per_prompt - start)
-            order = iter(by_length)
-            while chunk := list(islice(order, self.max_rows // answers)):
-                batch = self._prefill([prompts[i] for i in chunk], answers, params)
-                completions = iter(self._decode(batch, params, generator))
-                for i in chunk:
-                    done[i] += islice(completions, answers)
+        uniform_NT = torch.rand(
+            (total, params.max_new_tokens if params.temperature else 1),
+            generator=generator,
+            dtype=torch.float64,
+            device=generator.device,
+        ).to(self.model.device)
+        job = _Job(self, prompts, answers_per_prompt, params, uniform_NT)
+        done = job.run()
         self.model.train(was_training)
-        return done
+        return [
+            [done[_Answer(p, n)] for n in range(answers_per_prompt)] for p in range(len(prompts))
+        ]
 
-    def _prefill(
-        self, prompts: list[TokenIds], answers_per_prompt: int, params: SamplingParams
-    ) -> _Batch:
-        device = self.model.device
-        longest = max(len(p) for p in prompts)
-        tokens_PT = torch.full((len(prompts), longest), self.pad_id)
-        attention_PT = torch.zeros((len(prompts), longest), dtype=torch.long)
-        for row, prompt in enumerate(prompts):  # padding on the left: all answers start together
-            tokens_PT[row, longest - len(prompt) :] = torch.tensor(prompt)
-            attention_PT[row, longest - len(prompt) :] = 1
-        cache = PreallocatedCache(
-            self.model.config.get_text_config().num_hidden_layers, longest + params.max_new_tokens
-        )
-        attention_PT = attention_PT.to(device)
-        output = self.model(
-            input_ids=tokens_PT.to(device),
-            attention_mask=attention_PT,
-            position_ids=(attention_PT.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        repeat = torch.arange(len(prompts), device=device).repeat_interleave(answers_per_prompt)
-        if answers_per_prompt > 1:
-            cache.select_rows(repeat)
-        return _Batch(
-            rows=[_Row(i) for i in range(len(prompts) * answers_per_prompt)],
-            cache=cache,
-            attention_BT=attention_PT[repeat],
-            position_B=attention_PT.sum(1)[repeat],
-            logits_BV=output.logits[:, -1][repeat],
-        )
 
-    def _decode(
-        self, batch: _Batch, params: SamplingParams, generator: torch.Generator
-    ) -> list[Completion]:
-        finished: dict[int, Completion] = {}
-        for step in range(params.max_new_tokens):
-            tokens_B, log_probs_B, entropies_B = draw(batch.logits_BV, params, generator)
-            keep = []
-            last = step == params.max_new_tokens - 1
-            values = zip(
-                batch.rows,
-                tokens_B.tolist(),
-                log_probs_B.tolist(),
-                entropies_B.tolist(),
-                strict=True,
+class _Job:
+    """One call of ``sample``.
+
+    Shapes: R rows, being written (live) or ended and not thrown out yet. The state holds of each
+    row its logits [R, V], random numbers, tokens, log-probs and entropies [R, T], how many there
+    are [R] and whether it is live [R].
+    """
+
+    def __init__(
+        self,
+        sampler: TorchSampler,
+        prompts: Sequence[TokenIds],
+        answers: int,
+        params: SamplingParams,
+        uniform_NT: torch.Tensor,
+    ) -> None:
+        self.sampler, self.prompts, self.params = sampler, prompts, params
+        self.answers, self.uniform_NT = answers, uniform_NT
+        self.device = sampler.model.device
+        self.stop_ids = sampler.stop_ids.to(self.device)
+        self.trunk = causal_lm(sampler.model).base_model
+        # Prompts of like length follow each other; the longest first, so that a lack of memory
+        # shows at once.
+        self.waiting = sorted(range(len(prompts)), key=lambda p: (-len(prompts[p]), p))
+        self.answered = 0  # answers already begun of the prompt at the head of ``waiting``
+        self.done: dict[_Answer, Completion] = {}
+        self.rows: list[_Answer] = []
+        self.state: dict[str, torch.Tensor] = {}
+        self.cache: DecodeCache
+
+    def run(self) -> dict[_Answer, Completion]:
+        """Write everything."""
+        while True:
+            if self.waiting and len(self.rows) <= REFILL_BELOW * self.sampler.max_rows:
+                self._refill()
+            if not self.rows:
+                return self.done
+            self._step()
+
+    def _refill(self) -> None:
+        """Read waiting prompts and let their answers begin in the free places."""
+        free = self.sampler.max_rows - len(self.rows)
+        # As many answers of each prompt as there is room for; a prompt with more than max_rows
+        # answers is read again for the rest.
+        answers = min(self.answers - self.answered, free)
+        count = 1 if self.answered or answers < self.answers else free // answers
+        chosen = self.waiting[:count]
+        fresh = [
+            _Answer(p, n) for p in chosen for n in range(self.answered, self.answered + answers)
+        ]
+        self.answered += answers
+        if self.answered == self.answers:
+            self.waiting, self.answered = self.waiting[count:], 0
+
+        cache, logits_PV = self._read([self.prompts[p] for p in chosen], answers)
+        index_R = torch.tensor(
+            [a.prompt * self.answers + a.number for a in fresh], device=self.device
+        )
+        limit = self.params.max_new_tokens
+        state = {
+            "logits": logits_PV.repeat_interleave(answers, 0),
+            "uniform": self.uniform_NT[index_R],
+            "count": torch.zeros_like(index_R),
+            "live": torch.ones_like(index_R, dtype=torch.bool),
+            "tokens": index_R.new_zeros((len(fresh), limit)),
+            "log_probs": logits_PV.new_zeros((len(fresh), limit), dtype=torch.float32),
+            "entropies": logits_PV.new_zeros((len(fresh), limit), dtype=torch.float32),
+        }
+        if self.rows:
+            self.cache.join(cache)
+            state = {name: torch.cat([self.state[name], new]) for name, new in state.items()}
+        else:
+            self.cache = cache
+        self.state, self.rows = state, self.rows + fresh
+
+    def _read(self, prompts: Sequence[TokenIds], answers: int) -> tuple[DecodeCache, torch.Tensor]:
+        """Prefill: (cache with ``answers`` rows per prompt, logits [P, V] of the first token)."""
+        prefill = Prefill([len(p) for p in prompts], self.device)
+        tokens_1S = torch.tensor([[i for p in prompts for i in p]], device=self.device)
+        positions_1S = torch.tensor([[t for p in prompts for t in range(len(p))]]).to(self.device)
+        hidden_1SD = forward(self.trunk, tokens_1S, positions_1S, prefill)
+        last_P = torch.tensor([span.end - 1 for span in prefill.spans], device=self.device)
+        return DecodeCache(prefill, answers), self._logits(hidden_1SD[0, last_P])
+
+    def _logits(self, hidden_RD: torch.Tensor) -> torch.Tensor:
+        return head_logits(self.sampler.model, hidden_RD)
+
+    def _step(self) -> None:
+        """Draw a token for every row, record what has ended, feed the rest."""
+        state = self.state
+        row_R = torch.arange(len(self.rows), device=self.device)
+        # An ended row goes on until it is thrown out; what it writes lands in its last place.
+        place_R = state["count"].clamp(max=state["tokens"].shape[1] - 1)
+        uniform_R = state["uniform"][row_R, place_R.clamp(max=state["uniform"].shape[1] - 1)]
+        tokens_R, log_probs_R, entropies_R = draw(state["logits"], self.params, uniform_R)
+        state["tokens"][row_R, place_R] = tokens_R
+        state["log_probs"][row_R, place_R] = log_probs_R
+        state["entropies"][row_R, place_R] = entropies_R
+        state["count"] += 1
+
+        at_end_R = torch.isin(tokens_R, self.stop_ids)
+        in_text_R = self._stop_strings() if self.params.stop else torch.zeros_like(at_end_R)
+        ended_R = at_end_R | in_text_R | (state["count"] >= self.params.max_new_tokens)
+        ended_R &= state["live"]
+        if ended_R.any():
+            self._record(ended_R, at_end_R, in_text_R)
+            state["live"] &= ~ended_R
+            live = state["live"].nonzero().squeeze(1)
+            if len(live) <= COMPACT_BELOW * len(self.rows):
+                tokens_R = tokens_R[live]
+                self._throw_out_all_but(live)
+        if self.rows:
+            self.cache.begin()
+            positions_R = self.cache.positions_R
+            hidden_1RD = forward(self.trunk, tokens_R[None], positions_R[None], self.cache)
+            self.cache.advance()
+            self.state["logits"] = self._logits(hidden_1RD[0])
+
+    def _record(
+        self, ended_R: torch.Tensor, at_end_R: torch.Tensor, in_text_R: torch.Tensor
+    ) -> None:
+        """Turn rows that have ended into completions."""
+        ended = ended_R.nonzero().squeeze(1)
+        columns = ("count", "tokens", "log_probs", "entropies")
+        counts, tokens, log_probs, entropies = (self.state[c][ended].tolist() for c in columns)
+        ends, texts = at_end_R[ended].tolist(), in_text_R[ended].tolist()
+        for i, row in enumerate(ended.tolist()):
+            cut = StopReason.TEXT if texts[i] else StopReason.LENGTH
+            n = counts[i]
+            self.done[self.rows[row]] = Completion(
+                tuple(tokens[i][:n]),
+                tuple(log_probs[i][:n]),
+                tuple(entropies[i][:n]),
+                StopReason.END if ends[i] else cut,
             )
-            for position, (row, token, log_prob, entropy) in enumerate(values):
-                row.token_ids.append(token)
-                row.log_probs.append(log_prob)
-                row.entropies.append(entropy)
-                if token in self.stop_ids:
-                    finished[row.index] = _completion(row, StopReason.END)
-                elif last:
-                    finished[row.index] = _completion(row, StopReason.LENGTH)
-                else:
-                    keep.append(position)
-            if not keep:
-                break
-            if len(keep) < len(batch.rows):
-                kept = torch.tensor(keep, device=tokens_B.device)
-                batch.select(kept)
-                tokens_B = tokens_B[kept]
-            self._advance(batch, tokens_B)
-        return [finished[i] for i in range(len(finished))]
 
-    def _advance(self, batch: _Batch, tokens_B: torch.Tensor) -> None:
-        """Feed one token per row and keep the logits of the next."""
-        batch.attention_BT = torch.cat(
-            [batch.attention_BT, batch.attention_BT.new_ones((len(batch.rows), 1))], dim=1
-        )
-        output = self.model(
-            input_ids=tokens_B[:, None],
-            attention_mask=batch.attention_BT,
-            position_ids=batch.position_B[:, None],
-            past_key_values=batch.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        batch.position_B = batch.position_B + 1
-        batch.logits_BV = output.logits[:, -1]
+    def _throw_out_all_but(self, live: torch.Tensor) -> None:
+        self.rows = [self.rows[i] for i in live.tolist()]
+        self.state = {name: x[live] for name, x in self.state.items()}
+        if self.rows:
+            self.cache.keep(live)
 
-
-def draw(
-    logits_BV: torch.Tensor, params: SamplingParams, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw one token per row: (token ids [B], log-probs [B], entropies in nats [B])."""
-    greedy = params.temperature == 0
-    log_probs_BV = torch.log_softmax(
-        logits_BV.float() / (1.0 if greedy else params.temperature), dim=-1
-    )
-    probs_BV = log_probs_BV.exp()
-    if greedy:
-        tokens_B = log_probs_BV.argmax(-1)
-    else:
-        tokens_B = torch.multinomial(probs_BV, 1, generator=generator).squeeze(1)
-    entropies_B = -(probs_BV * log_probs_BV.clamp(min=-1e4)).sum(-1)
-    return tokens_B, log_probs_BV.gather(1, tokens_B[:, None]).squeeze(1), entropies_B
-
-
-def _completion(row: _Row, stop: StopReason) -> Completion:
-    return Completion(tuple(row.token_ids), tuple(row.log_probs), tuple(row.entropies), stop)
+    def _stop_strings(self) -> torch.Tensor:
+        """Which rows [R] have just written one of the stop strings."""
+        assert self.sampler.decode is not None
+        longest = max(len(text.encode()) for text in self.params.stop)
+        found = []
+        for tokens, count in zip(
+            self.state["tokens"].tolist(), self.state["count"].tolist(), strict=True
+        ):
+            tail = self.sampler.decode(tokens[max(0, count - longest - 1) : count])
+            found.append(any(text in tail for text in self.params.stop))
+        return torch.tensor(found, device=self.device)

@@ -15,7 +15,7 @@ from medrl.clinic.knowledge import clinic
 from medrl.clinic.pretrain import PretrainConfig
 from medrl.clinic.textbook import AnswerHabits, Library
 from medrl.learning.policy import CLINIC_MODELS, load_policy
-from medrl.recipe import ModelSpec
+from medrl.schema import ModelSpec
 
 SMALL = PretrainConfig(
     hidden=48, layers=2, heads=3, intermediate=64, rows=2, row_tokens=48, exercise_steps=1,

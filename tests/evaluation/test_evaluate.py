@@ -25,9 +25,9 @@ from medrl.evaluation.evaluate import (
 from medrl.evaluation.statistics import wilson
 from medrl.grading import Grader, Outcome
 from medrl.learning.policy import Policy, load_policy
-from medrl.recipe import ModelSpec
 from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
 from medrl.sampling.torch_sampler import TorchSampler
+from medrl.schema import ModelSpec
 from tests.tiny import case
 
 CASES = [case("ABCD"[i % 4], f"case-{i}") for i in range(5)]
@@ -146,7 +146,7 @@ def test_a_prefill_needs_room_too(policy: Policy) -> None:
 
 
 def test_the_real_sampler_evaluates_the_same_twice(policy: Policy) -> None:
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    sampler = TorchSampler(policy.model, policy.stop_ids)
     rows = run(policy, sampler)
     assert rows == run(policy, sampler, block=2)
     assert all(row.tokens > 0 for [row] in rows)

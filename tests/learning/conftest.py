@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from medrl.learning.loop import PPOLearner
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.preparation import load_examiner
+from medrl.learning.reinforcement import RLLearner
 from medrl.learning.session import build_learner
-from medrl.recipe import ModelSpec, Recipe
+from medrl.schema import ModelSpec, Recipe
 from tests.run.conftest import fork
 
 __all__ = ["fork"]
@@ -63,10 +63,10 @@ def make_recipe(tiny: Callable[[str], Path]) -> MakeRecipe:
     return partial(tiny_recipe, tiny("qwen2"))
 
 
-def ppo_learner(recipe: Recipe) -> PPOLearner:
+def rl_learner(recipe: Recipe) -> RLLearner:
     """The learner of the recipe's first stage over a freshly loaded policy."""
     learner = build_learner(recipe, 0, load_examiner(recipe))
-    assert isinstance(learner, PPOLearner)
+    assert isinstance(learner, RLLearner)
     return learner
 
 
@@ -79,6 +79,18 @@ _SMALL: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "critic_learning_rate": 1e-3,
         "checkpoint_every": 1,
+    },
+    **{
+        objective: {
+            "objective": objective,
+            "steps": 3,
+            "prompts_per_step": 4,
+            "answers_per_prompt": 4,
+            "max_new_tokens": 12,
+            "learning_rate": 1e-3,
+            "checkpoint_every": 1,
+        }
+        for objective in ("grpo", "dr_grpo", "rloo", "dapo", "gspo")
     },
     "sft": {
         "objective": "sft",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medrl.learning.critic import Critic, CriticKind
-from medrl.learning.logprobs import hidden_states, pad_episodes, predicting_positions
+from medrl.learning.critic import Critic, CriticKind, explained_variance
+from medrl.learning.layout import answer_grid, lay_out
+from medrl.learning.logprobs import hidden_states
 from medrl.learning.policy import Policy, load_trained, trained
 from tests.learning.conftest import LoadTiny
-from tests.tiny import random_episodes
+from tests.tiny import random_members
 
 
 def values_of(policy: Policy, critic: Critic) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = pad_episodes(random_episodes(0, [(4, 6, 2), (9, 3, 0)]), policy.pad_id, policy.device)
-    return critic(batch, hidden_states(policy.model, batch)), predicting_positions(batch)
+    members = random_members(0, [(4, [6, 2]), (9, [3])])
+    layout = lay_out(members, "shared", policy.pad_id, policy.device)
+    values = layout.grid(critic(layout, hidden_states(policy.model, layout)))
+    return values, answer_grid(members, policy.device)[0].bool()
 
 
 @pytest.mark.parametrize("kind", ["shared", "copy"])
@@ -73,3 +76,14 @@ def test_what_is_stored_of_a_critic_restores_it(lora_rank: int, load_tiny: LoadT
     assert mine.any() and torch.equal(mine, theirs)
     if lora_rank:  # the frozen base is not stored again and again
         assert not any("base_layer" in name for name in trained(critic))
+
+
+def test_explained_variance_by_hand() -> None:
+    returns = torch.tensor([[1.0, 3.0, 9.0], [5.0, 9.0, 9.0]])
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # 1, 3, 5: variance 8/3
+    off_by_one = torch.tensor([[0.0, 4.0, 0.0], [5.0, 0.0, 0.0]])  # errors 1, -1, 0: variance 2/3
+    assert explained_variance(off_by_one, returns, mask) == pytest.approx(3 / 4)
+    assert explained_variance(returns, returns, mask) == 1
+    assert explained_variance(returns * 0 + 7, returns, mask) == pytest.approx(0)
+    assert explained_variance(-returns, returns, mask) == pytest.approx(1 - 4)
+    assert explained_variance(returns, torch.ones(2, 3), mask) == 0  # nothing to explain

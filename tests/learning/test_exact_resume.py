@@ -19,11 +19,12 @@ import pytest
 from rich.console import Console
 
 from medrl.errors import RunError
-from medrl.learning import loop, session
+from medrl.learning import loop, reinforcement, session
 from medrl.learning.progress import Display
 from medrl.learning.session import Stopped, resume_run, run_recipe
-from medrl.recipe import Recipe, load_recipe
+from medrl.recipe import load_recipe
 from medrl.run import RunFolder
+from medrl.schema import Recipe
 from tests.learning.conftest import tiny_recipe
 from tests.run.conftest import Fork
 
@@ -133,8 +134,8 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "before the first checkpoint": (loop, "save_checkpoint", 1),
     "after a step was logged, before its checkpoint": (loop, "save_checkpoint", 3),
     "at the first checkpoint of the second stage": (loop, "save_checkpoint", 4),
-    "between two updates of a step": (loop, "step_optimizer", 4),
-    "while sampling": (loop, "sample_groups", 3),
+    "between two updates of a step": (reinforcement, "step_optimizer", 4),
+    "while sampling": (reinforcement, "sample_groups", 3),
     "when the first stage is handed over": (session, "save_file", 1),
     "while evaluating at the end": (session, "compare", 1),
     "while evaluating at the start": (session, "summarise", 1),

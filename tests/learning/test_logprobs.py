@@ -1,36 +1,25 @@
-"""Log-probs of policy tokens: equal to the model's own, chunked or not, and no gradient else."""
+"""Log-probs of policy tokens: chunked or not the same, and no gradient from anything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
-from medrl.errors import ModelError
 from medrl.learning import logprobs
 from medrl.learning.critic import Critic
-from medrl.learning.logprobs import (
-    Batch,
-    check_fast_path,
-    hidden_states,
-    pad_episodes,
-    policy_log_probs,
-    predicting_positions,
-)
+from medrl.learning.layout import Layout, Member, Mode, answer_grid, lay_out
+from medrl.learning.logprobs import answer_log_probs, hidden_states, token_log_probs
 from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.objectives.weights import token_weights
 from medrl.learning.policy import Policy
 from tests.learning.conftest import LoadTiny
-from tests.tiny import ARCHITECTURES, random_episodes
+from tests.tiny import ARCHITECTURES, random_members
 
-LENGTHS = [(5, 6, 3), (12, 9, 0), (3, 1, 4), (20, 14, 5)]
-
-
-def make_batch(policy: Policy) -> Batch:
-    return pad_episodes(random_episodes(0, LENGTHS), policy.pad_id, policy.device)
+GROUPS = [(5, [6, 9, 1]), (20, [14])]
+MODES: tuple[Mode, ...] = ("plain", "packed", "shared")
 
 
 def gradients(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
@@ -40,58 +29,23 @@ def gradients(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
     policy.model.zero_grad(set_to_none=True)
 
 
-def test_episodes_are_padded_on_the_right(policy: Policy) -> None:
-    batch = make_batch(policy)
-    assert batch.attention_BT.sum(1).tolist() == [5 + 6 + 3 + 1, 22, 9, 40]
-    assert batch.policy_BT.sum(1).tolist() == [6, 9, 1, 14]
-    assert (batch.tokens_BT[batch.attention_BT == 0] == policy.pad_id).all()
-    assert not batch.behaviour_BT[~batch.policy_BT].any()
-    assert (batch.behaviour_BT[batch.policy_BT] < 0).all()
-
-
-def test_rows_are_cut_to_their_own_longest(policy: Policy) -> None:
-    batch = make_batch(policy)
-    part = batch.rows(torch.tensor([2, 0]))
-    assert part.tokens_BT.shape == (2, 15)
-    assert torch.equal(part.tokens_BT, batch.tokens_BT[[2, 0], :15])
-    assert torch.equal(part.policy_BT, batch.policy_BT[[2, 0], :15])
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_they_are_the_log_softmax_of_the_models_own_logits(
-    architecture: str, temperature: float, load_tiny: LoadTiny
-) -> None:
-    policy = load_tiny(architecture)
-    batch = make_batch(policy)
-    with torch.no_grad():
-        mine = policy_log_probs(
-            policy.model, hidden_states(policy.model, batch), batch, temperature
-        )
-        logits = policy.model(input_ids=batch.tokens_BT, attention_mask=batch.attention_BT).logits
-    full = torch.log_softmax(logits[:, :-1] / temperature, -1)
-    theirs = full.gather(2, batch.tokens_BT[:, 1:, None]).squeeze(2)
-    where = predicting_positions(batch)
-    torch.testing.assert_close(mine[where], theirs[where], rtol=1e-5, atol=1e-5)
-    assert not mine[~where].any()
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_chunks_change_neither_values_nor_gradients(
     architecture: str, load_tiny: LoadTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = load_tiny(architecture)
-    batch = make_batch(policy)
+    layout = lay_out(random_members(0, GROUPS), "shared", policy.pad_id, policy.device)
+    vocabulary = policy.model.get_output_embeddings().weight.shape[0]
 
     def run() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        out = policy_log_probs(policy.model, hidden_states(policy.model, batch), batch, 0.9)
+        out = answer_log_probs(policy.model, layout, 0.9)
         out.pow(2).sum().backward()
         return out.detach(), dict(gradients(policy))
 
     whole, expected = run()
     assert expected
-    for chunk in (1, 7, 30):  # 30 policy tokens: many chunks, the last one short, and one
-        monkeypatch.setattr(logprobs, "CHUNK", chunk)
+    for chunk in (0, 1, 7, 30):  # 30 policy tokens: many chunks, the last one short, and one
+        monkeypatch.setattr(logprobs, "CHUNK_LOGITS", chunk * vocabulary)
         cut, found = run()
         torch.testing.assert_close(cut, whole, rtol=1e-6, atol=1e-6)
         assert found.keys() == expected.keys()
@@ -100,72 +54,99 @@ def test_chunks_change_neither_values_nor_gradients(
             torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-5 * scale)
 
 
-def test_a_batch_without_policy_tokens_has_no_log_probs(policy: Policy) -> None:
-    batch = make_batch(policy)
-    silent = Batch(
-        batch.tokens_BT, batch.attention_BT, torch.zeros_like(batch.policy_BT), batch.behaviour_BT
-    )
-    out = policy_log_probs(policy.model, hidden_states(policy.model, silent), silent, 1.0)
-    assert out.shape == (4, batch.tokens_BT.shape[1] - 1) and not out.any()
+def test_logits_are_never_all_there_at_once(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest tensor the head makes does not grow with the number of policy tokens."""
+    sizes: list[int] = []
+    real = logprobs.head_logits
+
+    def counting(*args: object) -> torch.Tensor:
+        logits: torch.Tensor = real(*args)
+        sizes.append(logits.numel())
+        return logits
+
+    monkeypatch.setattr(logprobs, "head_logits", counting)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 8 * 400)
+    for length in (40, 400):
+        layout = lay_out(random_members(0, [(5, [length])]), "packed", 0, "cpu")
+        answer_log_probs(policy.model, layout, 1.0).sum().backward()
+    policy.model.zero_grad(set_to_none=True)
+    assert max(sizes) <= 8 * 400
+    assert len(sizes) > 100  # each chunk forwards and backwards
 
 
 # --- nothing trained that was not sampled --------------------------------------------------------
 
 
-def ppo_loss(policy: Policy, critic: Critic, batch: Batch, hidden: torch.Tensor) -> torch.Tensor:
-    weights = token_weights(predicting_positions(batch), "response")
-    log_probs = policy_log_probs(policy.model, hidden, batch, 1.0)
+def loss_of(
+    policy: Policy, critic: Critic, members: list[Member], layout: Layout, hidden: torch.Tensor
+) -> torch.Tensor:
+    mask, behaviour = answer_grid(members, policy.device)
+    weights = token_weights(mask, "response")
+    log_probs = layout.grid(token_log_probs(policy.model, hidden, layout.targets_N, 1.0))
     torch.manual_seed(0)
     advantages, returns = torch.randn(2, *weights.shape)
-    loss, _ = policy_loss(log_probs, batch.behaviour_BT[:, 1:], advantages, weights, 0.9, 9.0)
-    values = critic(batch, hidden)
+    loss, _ = policy_loss(log_probs, behaviour, advantages, weights, 0.9, 9.0)
+    values = layout.grid(critic(layout, hidden))
     return loss + value_loss(values, torch.zeros_like(values), returns, weights, 0.5)
 
 
-def test_environment_and_template_tokens_have_exactly_zero_gradient(load_tiny: LoadTiny) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_environment_and_template_tokens_have_exactly_zero_gradient(
+    mode: Mode, load_tiny: LoadTiny
+) -> None:
+    """Hidden states that predict no policy token are not even read, so what they say of the next
+    token cannot be trained; those that do are exactly the ones in front of policy tokens."""
     policy = load_tiny()
     critic = Critic(policy.model, "shared")
     torch.nn.init.normal_(critic.head.weight)
-    batch = make_batch(policy)
-    hidden = hidden_states(policy.model, batch).detach().requires_grad_()
-    ppo_loss(policy, critic, batch, hidden).backward()
+    members = random_members(0, GROUPS)
+    layout = lay_out(members, mode, policy.pad_id, policy.device)
+    kept: list[torch.Tensor] = []
+
+    def keep(module: object, inputs: object, output: torch.Tensor) -> None:
+        output.retain_grad()
+        kept.append(output)
+
+    hook = policy.model.base_model.norm.register_forward_hook(keep)
+    loss_of(policy, critic, members, layout, hidden_states(policy.model, layout)).backward()
+    hook.remove()
+    [hidden] = kept
     assert hidden.grad is not None
-    predicts = torch.zeros(batch.tokens_BT.shape, dtype=torch.bool)
-    predicts[:, :-1] = predicting_positions(batch)
-    assert (hidden.grad[~predicts] == 0).all()
-    assert (hidden.grad[predicts] != 0).any(-1).float().mean() > 0.5  # but for clipped ones
+    gradient = hidden.grad.flatten(0, 1)
+    predicts = torch.zeros(len(gradient), dtype=torch.bool)
+    predicts[layout.predicting_N] = True
+    assert (gradient[~predicts] == 0).all()
+    assert (gradient[predicts] != 0).any(-1).float().mean() > 0.5  # but for clipped ones
+    flat = layout.tokens_RS.flatten()
+    for target, place in zip(layout.targets_N.tolist(), layout.predicting_N.tolist(), strict=True):
+        assert 0 <= place < len(flat) and target in {m for x in members for m in x.token_ids}
 
 
-def test_what_follows_the_last_policy_token_changes_no_gradient(load_tiny: LoadTiny) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_an_environment_token_is_context_and_never_a_target(mode: Mode, policy: Policy) -> None:
+    members = random_members(0, GROUPS)
+    layout = lay_out(members, mode, policy.pad_id, policy.device)
+    targets = [m.token_ids[t] for m in members for t in m.written]
+    assert layout.targets_N.tolist() == targets
+    assert not {t for m in members for t in m.written if m.origins[t].name != "POLICY"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_follows_the_last_policy_token_changes_no_gradient(
+    mode: Mode, load_tiny: LoadTiny
+) -> None:
     policy = load_tiny()
     critic = Critic(policy.model, "shared")
-    batch = make_batch(policy)
-    changed = batch.tokens_BT.clone()
-    for row, length in enumerate(batch.attention_BT.sum(1).tolist()):
-        changed[row, length - 1] = (changed[row, length - 1] + 7) % 300  # the environment's last
-        changed[row, length:] = 11  # padding
-    other = Batch(changed, batch.attention_BT, batch.policy_BT, batch.behaviour_BT)
+    members = random_members(0, GROUPS)
+    changed = [replace(m, token_ids=[*m.token_ids[:-1], 7]) for m in members]
+    assert changed != members
     found = []
-    for b in (batch, other):
-        ppo_loss(policy, critic, b, hidden_states(policy.model, b)).backward()
+    for some in (members, changed):
+        layout = lay_out(some, mode, policy.pad_id, policy.device)
+        loss_of(policy, critic, some, layout, hidden_states(policy.model, layout)).backward()
         found.append(dict(gradients(policy)))
     assert found[0]
     for name, gradient in found[0].items():
         assert torch.equal(gradient, found[1][name]), name
-
-
-# --- unknown architectures -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "cohere"])
-def test_known_architectures_pass(architecture: str, tiny: Callable[[str], Path]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny(architecture))
-    check_fast_path(model, 300)
-
-
-def test_a_model_that_scales_its_logits_on_its_own_is_refused(
-    tiny: Callable[[str], Path],
-) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny("granite"))  # divides by logits_scaling
-    with pytest.raises(ModelError, match="GraniteForCausalLM: logits from backbone and head"):
-        check_fast_path(model, 300)

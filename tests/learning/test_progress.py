@@ -17,9 +17,9 @@ def shown(policy: Policy, make_recipe: MakeRecipe, terminal: bool, quiet: bool) 
     written = io.StringIO()
     display = Display(Console(file=written, force_terminal=terminal, width=200), quiet)
     recipe = make_recipe({"steps": 3}, {"objective": "sft"})
-    display.banner(recipe, policy, 8)
+    display.banner(recipe, policy, [30, 40])
     with display.stage(recipe.stages[0], 1) as on_step:
-        on_step({"reward": -0.25, "other": 3.0})
+        on_step({"reward": -0.25, "unlisted": 3.0})
         on_step({"reward": 0.5})
     with display.counting("evaluating", 10) as advance:
         advance(4)
@@ -31,8 +31,9 @@ def test_a_log_gets_lines(policy: Policy, make_recipe: MakeRecipe) -> None:
     text = shown(policy, make_recipe, terminal=False, quiet=False)
     assert "ppo 2/3  reward -0.25" in text and "ppo 3/3  reward 0.50" in text
     assert "evaluating 4/10" in text and "evaluating 10/10" in text
-    assert "\x1b" not in text and "other" not in text
-    for fact in ("toy (rehearsal), seed 0", "cpu, float32", "<|endoftext|>", "8", "GiB"):
+    assert "\x1b" not in text and "unlisted" not in text
+    lengths = "2, prompts of 30 to 40 tokens"
+    for fact in ("toy (rehearsal), seed 0", "cpu, float32", "<|endoftext|>", lengths, "GiB"):
         assert fact in text
     assert "ppo, 3 steps of 4 prompts x 1 answers, at most 16384 tokens" in text
     assert "sft, 2 steps of 4 prompts" in text

@@ -12,9 +12,9 @@ from medrl.grading.verdict import Outcome
 from medrl.learning.groups import Origin
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import sample_groups, target_groups
-from medrl.recipe import RewardSpec
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason
 from medrl.sampling.torch_sampler import TorchSampler
+from medrl.schema import RewardSpec
 from tests.tiny import case
 
 GRADER = Grader(format="think_answer")
@@ -66,7 +66,7 @@ def test_answers_are_graded_and_paid(policy: Policy) -> None:
 
 
 def test_the_tokens_trained_are_the_tokens_sampled(policy: Policy) -> None:
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.pad_id)
+    sampler = TorchSampler(policy.model, policy.stop_ids)
     cases, params = [case("A", "one"), case("C", "two")], SamplingParams(9, 1.3)
     groups = sample_groups(
         policy,

@@ -19,13 +19,14 @@ from transformers import AutoModelForCausalLM
 from medrl.errors import DataError, MedrlError, ModelError, RecipeError, RunError, TrainingDiverged
 from medrl.evaluation.dynamics import Phase
 from medrl.grading import Grader
-from medrl.learning import loop
-from medrl.learning.logprobs import hidden_states, policy_log_probs
-from medrl.learning.loop import SFTLearner
+from medrl.learning import reinforcement
+from medrl.learning.layout import lay_out
+from medrl.learning.logprobs import answer_log_probs
 from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.preparation import cases_of, fitting, prepare
 from medrl.learning.progress import Display
+from medrl.learning.rollout import encode_prompt
 from medrl.learning.session import (
     DIFFICULTY,
     Session,
@@ -34,11 +35,12 @@ from medrl.learning.session import (
     resume_run,
     run_recipe,
 )
-from medrl.recipe import DataSpec, Recipe, SFTStage
+from medrl.learning.supervised import SFTLearner
 from medrl.run import RunFolder, StopRequest, generator
 from medrl.sampling.sampler import SamplingParams
-from tests.learning.conftest import MakeRecipe, ppo_learner
-from tests.tiny import case, random_episodes
+from medrl.schema import DataSpec, Recipe, SFTStage
+from tests.learning.conftest import MakeRecipe, rl_learner
+from tests.tiny import case, grouped, random_episodes
 
 
 def silent() -> Display:
@@ -215,12 +217,12 @@ def test_a_loss_that_is_no_number_stops_the_run_at_the_last_good_checkpoint(
     recipe, real = make_recipe(), policy_loss
     calls = []
 
-    def poisoned(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def poisoned(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(0)
         loss, clipped = real(*args)
         return (loss * math.nan if len(calls) == 2 else loss), clipped
 
-    monkeypatch.setattr(loop, "policy_loss", poisoned)
+    monkeypatch.setattr(reinforcement, "policy_loss", poisoned)
     with pytest.raises(TrainingDiverged) as caught:
         run_recipe(recipe, tmp_path / "broken", silent())
     message, good = caught.value.message, tmp_path / "broken" / "checkpoints" / "step-000001"
@@ -229,7 +231,7 @@ def test_a_loss_that_is_no_number_stops_the_run_at_the_last_good_checkpoint(
     assert [row["step"] for row in lines(tmp_path / "broken", "metrics")] == [1]
 
     resume_run(recipe, tmp_path / "broken", silent())  # the poison was used up
-    monkeypatch.setattr(loop, "policy_loss", real)
+    monkeypatch.setattr(reinforcement, "policy_loss", real)
     run_recipe(recipe, tmp_path / "whole", silent())
     for file in ("metrics.jsonl", "model/model.safetensors"):
         assert (tmp_path / "broken" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
@@ -238,11 +240,11 @@ def test_a_loss_that_is_no_number_stops_the_run_at_the_last_good_checkpoint(
 def test_a_gradient_that_is_no_number_leaves_the_weights_alone(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = ppo_learner(make_recipe())
+    learner = rl_learner(make_recipe())
     before = {n: p.clone() for n, p in learner.tensors()["policy"].items()}
-    monkeypatch.setattr(loop, "value_loss", lambda *args: value_loss(*args) * math.inf)
+    monkeypatch.setattr(reinforcement, "value_loss", lambda *args: value_loss(*args) * math.inf)
     with pytest.raises(TrainingDiverged):
-        learner.update(learner.rollout([case()], 0), 0)
+        learner.update(learner.rollout(lambda batch: [case()], 0), 0)
     for name, tensor in learner.tensors()["policy"].items():
         assert torch.equal(tensor, before[name])
 
@@ -292,16 +294,16 @@ def test_a_band_that_keeps_nothing_is_refused(make_recipe: MakeRecipe, tmp_path:
 
 def step(recipe: Recipe) -> dict[str, torch.Tensor]:
     """Policy weights after one update on made-up episodes of a policy a little behind this one."""
-    learner = ppo_learner(recipe)
+    learner = rl_learner(recipe)
     torch.nn.init.normal_(learner.critic.head.weight, generator=torch.Generator().manual_seed(1))
-    episodes = random_episodes(2, [(6, 8, 2), (4, 5, 0), (9, 12, 1)])
-    frozen, _ = learner._freeze(episodes)
+    groups = grouped(random_episodes(2, [(6, 8, 2), (4, 5, 0), (9, 12, 1)]))
+    frozen, _ = learner._freeze(groups)
+    layout = lay_out(frozen.members, "plain", 0, learner.policy.device)
     with torch.no_grad():
-        hidden = hidden_states(learner.policy.model, frozen.batch)
-        now = policy_log_probs(learner.policy.model, hidden, frozen.batch, 1.0)
+        now = answer_log_probs(learner.policy.model, layout, 1.0)
     drift = torch.randn(now.shape, generator=torch.Generator().manual_seed(3))
-    frozen.old_log_probs_BT = now + 0.5 * drift * frozen.mask_BT
-    frozen.old_values_BT = frozen.old_values_BT + drift * frozen.mask_BT
+    frozen.old = now + 0.5 * drift * frozen.mask
+    frozen.old_values = frozen.old_values + drift * frozen.mask
     learner._minibatch_step(frozen, torch.arange(3))
     return {name: tensor.clone() for name, tensor in learner.tensors()["policy"].items()}
 
@@ -358,11 +360,11 @@ def test_ppo_makes_what_is_rewarded_likelier(make_recipe: MakeRecipe) -> None:
             "critic_learning_rate": 0.05,
         }
     )
-    learner = ppo_learner(recipe)
+    learner = rl_learner(recipe)
     wanted = learner.policy.encode("A")[0]
     shares = []
     for number in range(40):
-        [group] = learner.rollout([case()], number)
+        [group] = learner.rollout(lambda batch: [case()], number)
         hits = [e.token_ids[-1] % 10 == wanted % 10 for e in group.episodes]
         shares.append(sum(hits) / len(hits))
         paid = tuple(
@@ -373,10 +375,10 @@ def test_ppo_makes_what_is_rewarded_likelier(make_recipe: MakeRecipe) -> None:
 
 
 def test_every_step_draws_its_own_answers_and_can_be_drawn_again(make_recipe: MakeRecipe) -> None:
-    learner = ppo_learner(make_recipe())
-    first, second = (learner.rollout([case()], number) for number in (0, 1))
+    learner = rl_learner(make_recipe())
+    first, second = (learner.rollout(lambda batch: [case()], number) for number in (0, 1))
     assert first != second
-    assert first == learner.rollout([case()], 0)
+    assert first == learner.rollout(lambda batch: [case()], 0)
 
 
 def test_supervised_answers_become_likelier(make_recipe: MakeRecipe) -> None:
@@ -385,19 +387,8 @@ def test_supervised_answers_become_likelier(make_recipe: MakeRecipe) -> None:
     assert isinstance(stage, SFTStage)
     learner = SFTLearner(recipe, stage, load_policy(recipe.model), Grader())
     cases = [case(g, name=g, question=f"case {g}") for g in "ABCD"]
-    losses = [learner.update(learner.rollout(cases, s), s)["loss"] for s in range(12)]
+    losses = [learner.update(learner.rollout(lambda batch: cases, s), s)["loss"] for s in range(12)]
     assert losses[-1] < 0.3 * losses[0]
-
-
-def test_explained_variance_by_hand() -> None:
-    returns = torch.tensor([[1.0, 3.0, 9.0], [5.0, 9.0, 9.0]])
-    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # 1, 3, 5: variance 8/3
-    off_by_one = torch.tensor([[0.0, 4.0, 0.0], [5.0, 0.0, 0.0]])  # errors 1, -1, 0: variance 2/3
-    assert loop.explained_variance(off_by_one, returns, mask) == pytest.approx(3 / 4)
-    assert loop.explained_variance(returns, returns, mask) == 1
-    assert loop.explained_variance(returns * 0 + 7, returns, mask) == pytest.approx(0)
-    assert loop.explained_variance(-returns, returns, mask) == pytest.approx(1 - 4)
-    assert loop.explained_variance(returns, torch.ones(2, 3), mask) == 0  # nothing to explain
 
 
 def test_phases_are_spans_of_steps_counted_from_one() -> None:
@@ -425,7 +416,9 @@ def test_a_few_prompts_that_are_too_long_are_set_aside_and_named(
 ) -> None:
     long = case(name="too-long", question="fever " * policy.context)
     cases = [case(name=f"case-{i}") for i in range(99)]
-    assert fitting(policy, [*cases, long], "think-answer", 8) == cases
+    kept, lengths = fitting(policy, [*cases, long], "think-answer", 8)
+    assert kept == cases
+    assert lengths == [len(encode_prompt(policy, c, "think-answer", 8)[1]) for c in cases]
     assert "too-long" in caplog.text
     with pytest.raises(DataError, match="too-long"):
         fitting(policy, [*cases[:9], long], "think-answer", 8)

@@ -5,6 +5,6 @@ from __future__ import annotations
 import torch
 
 
-def sft_loss(log_probs_BT: torch.Tensor, weights_BT: torch.Tensor) -> torch.Tensor:
+def sft_loss(log_probs_BA: torch.Tensor, weights_BA: torch.Tensor) -> torch.Tensor:
     """``- sum w log pi(o_t | q, o_<t)``, a scalar; prompt tokens have weight 0."""
-    return -(weights_BT * log_probs_BT).sum()
+    return -(weights_BA * log_probs_BA).sum()

@@ -1,0 +1,11 @@
+"""Attention over tokens laid out in one row: every prompt once, its answers behind it.
+
+A model of ``transformers`` is used as it is. Its attention is told, by a *structure* handed through
+the forward call, which tokens see which; without a structure it does what it always did.
+"""
+
+from medrl.attention.decoding import DecodeCache, Prefill
+from medrl.attention.grouped import GroupedRow, Span
+from medrl.attention.interface import Structure, forward, install
+
+__all__ = ["DecodeCache", "GroupedRow", "Prefill", "Span", "Structure", "forward", "install"]

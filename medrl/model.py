@@ -1,0 +1,32 @@
+"""A causal language model in two parts: the trunk that makes hidden states, the head that reads
+them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+
+def causal_lm(model: PreTrainedModel | PeftModel) -> Any:
+    """The causal language model itself, adapters in place, without PEFT's outer shell."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def head_logits(model: PreTrainedModel | PeftModel, hidden_ND: torch.Tensor) -> torch.Tensor:
+    """Logits [N, V] in fp32 as the model itself computes them, soft cap and scale included."""
+    lm = causal_lm(model)
+    logits_NV = lm.get_output_embeddings()(hidden_ND)
+    scale = getattr(lm.config, "logit_scale", None)
+    if scale is not None:
+        logits_NV = logits_NV * scale
+    divisor = getattr(lm.config, "logits_scaling", None)
+    if divisor is not None:
+        logits_NV = logits_NV / divisor
+    cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
+    if cap is not None:
+        logits_NV = cap * torch.tanh(logits_NV / cap)
+    result: torch.Tensor = logits_NV.float() if logits_NV.dtype != torch.float64 else logits_NV
+    return result
