@@ -26,15 +26,26 @@ class KeyValues:
 
 
 class Prefill(GroupedRow):
-    """The structure of one row of prompts; remembers the keys and values of every layer."""
+    """The structure of one row of prompts; remembers the keys and values of every layer.
 
-    def __init__(self, lengths: Sequence[int], device: torch.device | str) -> None:
+    Args:
+        lengths: tokens of each prompt.
+        next_positions: position of what follows each prompt, if it is not its length (images).
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        device: torch.device | str,
+        next_positions: Sequence[int] | None = None,
+    ) -> None:
         spans, start = [], 0
         for length in lengths:
             spans.append(Span(start, start + length))
             start += length
         super().__init__(spans, device)
         self.lengths = list(lengths)
+        self.next_positions = list(lengths if next_positions is None else next_positions)
         self.layers: dict[int, KeyValues] = {}
 
     def attend(
@@ -73,6 +84,7 @@ class DecodeCache:
         prompts = len(prefill.lengths)
         self.prompt_R = torch.arange(prompts, device=self.device).repeat_interleave(rows_per_prompt)
         self.length_P = torch.tensor(prefill.lengths, device=self.device)
+        self.next_position_P = torch.tensor(prefill.next_positions, device=self.device)
         self.written_R = torch.zeros_like(self.prompt_R)
         self.prompts = prefill.layers
         self.own = {
@@ -102,7 +114,7 @@ class DecodeCache:
     @property
     def positions_R(self) -> torch.Tensor:
         """Position of the token each row feeds next."""
-        return self.length_P[self.prompt_R] + self.written_R
+        return self.next_position_P[self.prompt_R] + self.written_R
 
     def begin(self) -> None:
         """Prepare what all layers of a step have in common: what each row sees, and room."""
@@ -116,7 +128,7 @@ class DecodeCache:
         steps_T = torch.arange(self.most_written + 1, device=self.device)
         length_R1 = self.length_P[self.prompt_R][:, None]
         place_RM = torch.cat([steps_L.expand(len(length_R1), -1), length_R1 + steps_T], 1)
-        self._distance_RM = self.positions_R[:, None] - place_RM
+        self._distance_RM = length_R1 + self.written_R[:, None] - place_RM
         self._seen_RM = self._distance_RM >= 0
         self._seen_RM[:, : self.longest] &= steps_L < length_R1
 
@@ -186,6 +198,7 @@ class DecodeCache:
         prompts, self.prompt_R = torch.unique(self.prompt_R[rows], return_inverse=True)
         if len(prompts) < len(self.length_P):
             self.length_P = self.length_P[prompts]
+            self.next_position_P = self.next_position_P[prompts]
             longest = int(self.length_P.max())
             self.prompts = {
                 layer: pair.map(lambda x: x[prompts, :, :longest])
@@ -201,6 +214,7 @@ class DecodeCache:
         """Take in the rows of another cache, behind one's own."""
         self.prompt_R = torch.cat([self.prompt_R, other.prompt_R + len(self.length_P)])
         self.length_P = torch.cat([self.length_P, other.length_P])
+        self.next_position_P = torch.cat([self.next_position_P, other.next_position_P])
         self.written_R = torch.cat([self.written_R, other.written_R])
         self.prompts = {n: _joined(pair, other.prompts[n]) for n, pair in self.prompts.items()}
         self.own = {n: _joined(pair, other.own[n]) for n, pair in self.own.items()}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+import torch
+
 from medrl.cases.case import Case
 from medrl.grading.verdict import Verdict
 from medrl.sampling.sampler import StopReason
@@ -58,15 +60,31 @@ class Episode:
         return sum(origin == Origin.POLICY for origin in self.origins)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Media:
+    """The images of a prompt, as the model's own processor made them.
+
+    Attributes:
+        inputs: tensors by the name of the model's argument (``pixel_values``, ...); those of
+            several prompts are joined along their first axis.
+        positions_XP: position ids of the P tokens of the prompt on X axes; what follows the prompt
+            goes on from their largest, the same on every axis.
+    """
+
+    inputs: Mapping[str, torch.Tensor]
+    positions_XP: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The G episodes of one case. The first ``prefix_length`` tokens are common to all of them,
-    so that every pass over the group can compute them once."""
+    """The G episodes of one case. The first ``prefix_length`` tokens, images included, are common
+    to all of them, so that every pass over the group can compute them once."""
 
     case: Case
     prompt: str
     prefix_length: int
     episodes: tuple[Episode, ...]
+    media: Media | None = None
 
     def __post_init__(self) -> None:
         prefixes = {episode.token_ids[: self.prefix_length] for episode in self.episodes}

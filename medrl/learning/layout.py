@@ -14,14 +14,14 @@ Shapes: B episodes, A policy tokens of the longest; N policy tokens in all, epis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from medrl.attention import GroupedRow, Span
-from medrl.learning.groups import Group, Origin
+from medrl.learning.groups import Group, Media, Origin
 
 Mode = Literal["plain", "packed", "shared"]
 ModeChoice = Literal["auto", "plain", "packed", "shared"]
@@ -38,6 +38,7 @@ class Member:
         token_ids, origins, log_probs: one per token, see :class:`medrl.learning.groups.Episode`.
         group: number of the group within the step.
         prefix_length: leading tokens that all members of the group have in common.
+        media: images among those.
     """
 
     token_ids: Sequence[int]
@@ -45,6 +46,7 @@ class Member:
     log_probs: Sequence[float]
     group: int
     prefix_length: int
+    media: Media | None = None
 
     @property
     def written(self) -> list[int]:
@@ -67,7 +69,7 @@ class Member:
 def members_of(groups: Sequence[Group]) -> list[Member]:
     """The episodes of groups, in order."""
     return [
-        Member(e.token_ids, e.origins, e.log_probs, number, group.prefix_length)
+        Member(e.token_ids, e.origins, e.log_probs, number, group.prefix_length, group.media)
         for number, group in enumerate(groups)
         for e in group.episodes
     ]
@@ -78,8 +80,10 @@ class Layout:
     """Tokens of B episodes in R rows of S, and where their policy tokens are predicted.
 
     Attributes:
+        positions_XRS: position ids on X axes: 1 for text.
         attention_RS: 1 on real tokens; only for the plain way.
         structure: who sees whom; only for the other two (R is 1 then).
+        media: images in the order in which their tokens stand, by the name of the argument.
         predicting_N: place in the R * S outputs that predicts each policy token.
         targets_N: the policy tokens.
         cell_N: place of each in the grid [B, A].
@@ -87,9 +91,10 @@ class Layout:
     """
 
     tokens_RS: torch.Tensor
-    positions_RS: torch.Tensor
+    positions_XRS: torch.Tensor
     attention_RS: torch.Tensor | None
     structure: GroupedRow | None
+    media: Mapping[str, torch.Tensor]
     predicting_N: torch.Tensor
     targets_N: torch.Tensor
     cell_N: torch.Tensor
@@ -124,9 +129,10 @@ def lay_out(
     structure = None if rows.spans is None else GroupedRow(rows.spans, device)
     return Layout(
         torch.tensor(rows.tokens, device=device),
-        torch.tensor(rows.positions, device=device),
+        rows.positions_XRS.to(device),
         attention,
         structure,
+        _joined([m for m in rows.media if m is not None], device),
         torch.tensor(predicting, device=device),
         torch.tensor(targets, device=device),
         torch.tensor(cells, device=device),
@@ -137,9 +143,10 @@ def lay_out(
 @dataclass(frozen=True, slots=True)
 class _Rows:
     tokens: list[list[int]]
-    positions: list[list[int]]
+    positions_XRS: torch.Tensor
     real: list[list[int]] | None
     spans: list[Span] | None
+    media: list[Media | None]
 
 
 _Places = list[Sequence[int]]
@@ -153,23 +160,26 @@ def _plain(members: Sequence[Member], pad_id: int) -> tuple[_Rows, _Places]:
         padding = longest - member.length
         tokens.append([*member.token_ids[: member.length], *[pad_id] * padding])
         real.append([1] * member.length + [0] * padding)
-    positions = [list(range(longest))] * len(members)
+    positions = torch.stack([_positions(m, 0, longest) for m in members], 1)
     places: _Places = [range(b * longest, (b + 1) * longest) for b in range(len(members))]
-    return _Rows(tokens, positions, real, None), places
+    return _Rows(tokens, positions, real, None, [m.media for m in members]), places
 
 
 def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
     tokens: list[int] = []
-    positions: list[int] = []
+    positions: list[torch.Tensor] = []
     spans: list[Span] = []
+    media: list[Media | None] = []
     places: list[Sequence[int]] = [()] * len(members)
 
-    def append(ids: Sequence[int], first_position: int, context: int | None) -> range:
-        start = len(tokens)
-        tokens.extend(ids)
-        positions.extend(range(first_position, first_position + len(ids)))
-        spans.append(Span(start, len(tokens), context))
-        return range(start, len(tokens))
+    def append(member: Member, start: int, end: int, context: int | None) -> range:
+        first = len(tokens)
+        tokens.extend(member.token_ids[start:end])
+        positions.append(_positions(member, start, end))
+        spans.append(Span(first, len(tokens), context))
+        if start == 0:
+            media.append(member.media)
+        return range(first, len(tokens))
 
     for rows in _together(members, mode):
         first = members[rows[0]]
@@ -177,11 +187,26 @@ def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
         context, prefix = None, range(0)
         if shared:
             context = len(spans)
-            prefix = append(first.token_ids[:shared], 0, None)
+            prefix = append(first, 0, shared, None)
         for b in rows:
-            ids = members[b].token_ids[shared : members[b].length]
-            places[b] = [*prefix, *append(ids, shared, context)]
-    return _Rows([tokens], [positions], None, spans), places
+            places[b] = [*prefix, *append(members[b], shared, members[b].length, context)]
+    return _Rows([tokens], torch.cat(positions, 1)[:, None], None, spans, media), places
+
+
+def _positions(member: Member, start: int, end: int) -> torch.Tensor:
+    """Position ids [X, end - start] of some of an episode's tokens."""
+    if member.media is None:
+        return torch.arange(start, end)[None]
+    prompt_XP = member.media.positions_XP
+    axes, length = prompt_XP.shape
+    after = torch.arange(max(0, end - length)) + 1 + prompt_XP.max()
+    return torch.cat([prompt_XP, after.expand(axes, -1)], 1)[:, start:end]
+
+
+def _joined(media: Sequence[Media], device: torch.device | str) -> dict[str, torch.Tensor]:
+    """The inputs of several prompts along their first axis."""
+    names = media[0].inputs if media else ()
+    return {name: torch.cat([m.inputs[name] for m in media]).to(device) for name in names}
 
 
 def _together(members: Sequence[Member], mode: Mode) -> list[list[int]]:

@@ -24,12 +24,20 @@ CHUNK_LOGITS = 2**24
 def hidden_states(model: PreTrainedModel | PeftModel, layout: Layout) -> torch.Tensor:
     """Hidden states [N, D] that predict the policy tokens: normed, before the head."""
     trunk = causal_lm(model).base_model
+    positions = layout.positions_XRS
     if layout.structure is None:
+        several = {"position_ids": positions} if len(positions) > 1 else {}
         hidden_RSD = trunk(
-            input_ids=layout.tokens_RS, attention_mask=layout.attention_RS, use_cache=False
+            input_ids=layout.tokens_RS,
+            attention_mask=layout.attention_RS,
+            use_cache=False,
+            **several,
+            **layout.media,
         ).last_hidden_state
     else:
-        hidden_RSD = forward(trunk, layout.tokens_RS, layout.positions_RS, layout.structure)
+        if len(positions) == 1:  # a model of text knows no axes
+            positions = positions[0]
+        hidden_RSD = forward(trunk, layout.tokens_RS, positions, layout.structure, **layout.media)
     hidden_ND: torch.Tensor = hidden_RSD.flatten(0, 1)[layout.predicting_N]
     return hidden_ND
 
