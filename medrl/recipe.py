@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -153,38 +154,58 @@ def _apply_to_stages(content: Mapping[str, Any], key: str, value: Any) -> None:
 def first_problem(error: ValidationError, known_keys: Sequence[str]) -> tuple[str, str]:
     """What a file says wrongly, first problem only, in one line, and what would be right."""
     problem = error.errors()[0]
-    loc = _without_tags(problem["loc"])
+    loc = _place(problem)
     key = ".".join(map(str, loc))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(loc[-1]), known_keys, n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it; the docs list the keys"
         return f"unknown key {key!r}", fix
-    if problem["type"] == "missing":
+    if problem["type"] in ("missing", "union_tag_not_found"):
         return f"{key!r} is missing", "add it"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{key or 'top level'}: {message} (got {problem['input']!r})"[:500], ""
+    if problem["type"] == "union_tag_invalid":
+        given, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "")
+        near = difflib.get_close_matches(given, known.split(", "), n=1)
+        fix = f"did you mean {near[0]!r}? " if near else ""
+        return f"{key}: {given!r} is not known", f"{fix}known: {known}"
+    if problem["type"] == "value_error":  # the schema's own words: "what is wrong; what to do"
+        message, _, fix = str(problem["ctx"]["error"]).partition("; ")
+        return f"{key or 'top level'}: {message}", fix
+    return f"{key or 'top level'}: {problem['msg']} (got {problem['input']!r})"[:500], ""
 
 
 def _explain(
     error: ValidationError, path: Path, text: str, scale: str, overrides: Sequence[str]
 ) -> RecipeError:
     """The first problem, with its key, where it was written, and what would be right."""
-    loc = _without_tags(error.errors()[0]["loc"])
+    problem = error.errors()[0]
+    loc = _place(problem)
     key = ".".join(map(str, loc))
-    given = [o for o in overrides if o.split("=")[0] in (key, *map(str, loc[-1:]))]
+    blamed = {key, *map(str, loc[-1:])}
+    if problem["type"] == "value_error":  # values that do not go together: the message names them
+        named = re.findall(r"\w+", problem["msg"])
+        blamed |= {*named, *(f"{key}.{name}" for name in named)}
+    given = [o for o in overrides if o.split("=")[0] in blamed]
     line = _line_of(text, scale, loc)
     place = f"override {given[-1]!r}" if given else f"{path}{f', line {line}' if line else ''}"
     message, fix = first_problem(error, list(_known_keys()))
     return RecipeError(f"{place}: {message}", fix)
 
 
-def _without_tags(loc: Sequence[str | int]) -> list[str | int]:
-    """Pydantic names the kind of a stage after its number; a recipe file does not."""
-    return [
+def _place(problem: Mapping[str, Any]) -> list[str | int]:
+    """Where a problem is, in the words of a recipe file.
+
+    Pydantic names the kind of a stage after its number, which the file does not; but not the field
+    that should have told the kind.
+    """
+    loc = problem["loc"]
+    place = [
         part
         for i, part in enumerate(loc)
         if not (i and isinstance(loc[i - 1], int) and part in STAGES)
     ]
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        place.append(problem["ctx"]["discriminator"].strip("'"))
+    return place
 
 
 def _line_of(text: str, scale: str, loc: Sequence[str | int]) -> int | None:

@@ -16,6 +16,7 @@ from medrl.learning.objectives.importance import Level
 from medrl.learning.objectives.kl import Estimator
 from medrl.learning.objectives.ppo import Ratio
 from medrl.learning.objectives.weights import Aggregation
+from medrl.sampling.address import host_of, is_this_machine
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -37,6 +38,60 @@ class ModelSpec(Part):
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass: a third more arithmetic, far less memory."""
+
+
+class SamplerSpec(Part):
+    """What draws the answers: medrl itself, vLLM beside it, or a vLLM server."""
+
+    engine: Literal["torch", "vllm", "vllm-server"] = "torch"
+    max_rows: Positive = 256
+    """Of engine ``torch``: most answers written at the same time."""
+    gpu_memory_utilization: Rate = 0.4
+    """Of engine ``vllm``: its share of the GPU's memory; the learner needs the rest."""
+    url: str | None = None
+    """Of engine ``vllm-server``: where it listens. Its key, if it has one, is taken from the
+    environment (MEDRL_VLLM_API_KEY): recipes are kept with every run."""
+    weights_folder: str | None = None
+    """Of engine ``vllm-server``: a folder that it sees under the same path, for new weights."""
+    allow_remote: bool = False
+    """Of engine ``vllm-server``: prompts may leave this machine."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> SamplerSpec:
+        for name, engine in _ENGINE_OF.items():
+            given = getattr(self, name) != SamplerSpec.model_fields[name].default
+            if given and self.engine != engine:
+                raise ValueError(
+                    f"{name} is of engine {engine}, not {self.engine}; "
+                    f"leave {name} out, or set engine: {engine}"
+                )
+        if self.engine == "vllm-server":
+            self._check_server()
+        return self
+
+    def _check_server(self) -> None:
+        if self.url is None or self.weights_folder is None:
+            raise ValueError(
+                "engine vllm-server needs url and weights_folder; "
+                "as in url: http://127.0.0.1:8000, weights_folder: runs/weights"
+            )
+        if not host_of(self.url):
+            raise ValueError(f"url {self.url!r} is no address; write http://127.0.0.1:8000")
+        if not (self.allow_remote or is_this_machine(self.url)):
+            raise ValueError(
+                f"url {self.url} is not this machine, so prompts would leave it; "
+                "serve on http://127.0.0.1:8000, or set allow_remote: true"
+            )
+
+
+_ENGINE_OF = {
+    "max_rows": "torch",
+    "gpu_memory_utilization": "vllm",
+    "url": "vllm-server",
+    "weights_folder": "vllm-server",
+    "allow_remote": "vllm-server",
+}
+"""Which engine of a sampler has a setting."""
 
 
 class DataSpec(Part):
@@ -162,14 +217,8 @@ class PPOStage(RLStage):
     """Weight of the value loss; matters to the policy only with a shared critic."""
     gamma: Share = 1.0
     lam: Share = 1.0
-    aggregation: Aggregation = "response"
+    aggregation: Literal["response", "token"] = "response"
     """Mean over tokens of each response (Med-RLVR's 1/|o|) or over all tokens."""
-
-    @model_validator(mode="after")
-    def _no_constant(self) -> PPOStage:
-        if self.aggregation == "constant":
-            raise ValueError("aggregation constant belongs to dr_grpo; use response or token")
-        return self
 
 
 class GroupStage(RLStage):
@@ -191,13 +240,23 @@ class GroupStage(RLStage):
     """Answers are punished up to -1 over the last so many tokens before max_new_tokens."""
 
     @model_validator(mode="after")
-    def _kl_can_learn(self) -> GroupStage:
-        if self.kl_coefficient and self.kl_in == "loss" and self.kl_estimator == "k1":
-            raise ValueError("k1 in the loss has no expected gradient; use k2, k3 or kl_in: reward")
+    def _takes_effect(self) -> GroupStage:
+        # In expectation the gradient of k1 in the loss is 0, and what k2 and k3 in the reward
+        # change is of second order in the distance to the reference.
+        if self.kl_coefficient and (self.kl_in == "reward") != (self.kl_estimator == "k1"):
+            raise ValueError(
+                f"kl_estimator {self.kl_estimator} with kl_in {self.kl_in} does not hold the "
+                "policy near its reference; use k2 or k3 with kl_in: loss, or k1 with kl_in: reward"
+            )
+        if self.max_length is not None and self.aggregation != "constant":
+            raise ValueError(
+                f"max_length has no effect with aggregation {self.aggregation}; "
+                "leave max_length out, or set aggregation: constant"
+            )
         if self.overlong_buffer > self.max_new_tokens:
             raise ValueError(
-                f"overlong_buffer {self.overlong_buffer} exceeds max_new_tokens "
-                f"{self.max_new_tokens}"
+                f"overlong_buffer is {self.overlong_buffer} but max_new_tokens only "
+                f"{self.max_new_tokens}; lower overlong_buffer"
             )
         return self
 
@@ -253,7 +312,7 @@ class SFTStage(Stage):
     layout: ModeChoice = "auto"
     targets: Literal["answer", "full"] = "answer"
     """``answer``: the answer block alone. ``full``: reasoning from the case, then the answer."""
-    aggregation: Aggregation = "token"
+    aggregation: Literal["response", "token"] = "token"
 
 
 AnyStage = Annotated[
@@ -297,6 +356,7 @@ class Recipe(Part):
     train: DataSpec
     difficulty: DifficultySpec | None = None
     """Filter of the training cases by pass rate; none: all are used."""
+    sampler: SamplerSpec = SamplerSpec()
     grader: GraderSpec = GraderSpec()
     reward: RewardSpec = RewardSpec()
     stages: tuple[AnyStage, ...] = Field(min_length=1)
@@ -310,5 +370,14 @@ class Recipe(Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
 
 
-PARTS = (Recipe, ModelSpec, DataSpec, DifficultySpec, GraderSpec, RewardSpec, EvaluationSpec)
+PARTS = (
+    Recipe,
+    ModelSpec,
+    DataSpec,
+    DifficultySpec,
+    SamplerSpec,
+    GraderSpec,
+    RewardSpec,
+    EvaluationSpec,
+)
 """All mappings of a recipe but its stages."""

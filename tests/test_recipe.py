@@ -221,7 +221,14 @@ def test_a_wrong_value_names_its_own_line(
 
 def test_an_unknown_objective_names_the_known_ones(file: Path) -> None:
     error = refused(changed(file, "- objective: ppo", "- objective: pppo"))
-    assert "stages.1" in error.message and "'ppo'" in error.message and "'sft'" in error.message
+    line = line_of(file, "- objective: pppo")
+    assert error.message == f"{file}, line {line}: stages.1.objective: 'pppo' is not known"
+    assert error.fix == "did you mean 'ppo'? known: ppo, grpo, dr_grpo, rloo, dapo, gspo, sft"
+    alike_none = refused(str(file), "objective=reinforce")
+    assert alike_none.message.startswith("override 'objective=reinforce': stages.0.objective: ")
+    assert alike_none.fix.startswith("known: ppo, ")
+    error = refused(changed(file, "- objective: pppo\n        steps", "- steps"))
+    assert error.message.endswith("'stages.1.objective' is missing")
 
 
 def test_a_missing_key_is_named(file: Path) -> None:
@@ -229,10 +236,55 @@ def test_a_missing_key_is_named(file: Path) -> None:
     assert error.message == f"{file}: 'summary' is missing"
 
 
-def test_more_minibatches_than_episodes_are_refused(file: Path) -> None:
-    error = refused(str(file), "minibatches=5")
-    assert "minibatches is 5 but a step has only 4 episodes" in error.message
-    assert load_recipe(str(file), "rehearsal", ["minibatches=5", "answers_per_prompt=2"])
+def test_more_minibatches_than_prompts_are_refused(file: Path) -> None:
+    """The answers to a prompt stay together, so more of them are no help."""
+    error = refused(str(file), "minibatches=5", "answers_per_prompt=2")
+    wrong = "stages.1: minibatches is 5 but a step has only 4 prompts"
+    assert error.message == f"override 'minibatches=5': {wrong}"
+    assert error.fix == "lower minibatches or raise prompts_per_step"
+    assert load_recipe(str(file), "rehearsal", ["minibatches=5", "prompts_per_step=5"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides", "says", "fix"),
+    [
+        ("grpo", ["top_p=0.9"], "biases what is learned", "set allow_truncated_sampling: true"),
+        ("ppo", ["top_k=5"], "biases what is learned", "set allow_truncated_sampling: true"),
+        ("grpo", ["kl_estimator=k1"], "k1 with kl_in loss does not hold", "k2 or k3"),
+        ("grpo", ["kl_in=reward"], "k3 with kl_in reward does not hold", "or k1 with"),
+        ("rloo", ["kl_estimator=k2"], "k2 with kl_in reward does not hold", "or k1 with"),
+        ("grpo", ["overlong_buffer=9"], "overlong_buffer is 9 but max_new_tokens only 8", "lower"),
+        ("dapo", ["token_budget=7"], "token_budget is 7 but one answer may have 8", "raise"),
+        ("grpo", ["max_length=9"], "no effect with aggregation response", "leave max_length out"),
+        ("grpo", ["answers_per_prompt=1"], "answers_per_prompt: Input should be greater", ""),
+        ("ppo", ["stages.1.aggregation=constant"], "should be 'response' or 'token'", ""),
+    ],
+)
+def test_values_that_cannot_work_together_are_refused(
+    file: Path, stage: str, overrides: list[str], says: str, fix: str
+) -> None:
+    error = refused(changed(file, "- objective: ppo", f"- objective: {stage}"), *overrides)
+    assert error.message.startswith(f"override {overrides[-1]!r}: stages.1")
+    assert says in error.message
+    assert fix in error.fix and "(got {" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides"),
+    [
+        ("grpo", ["top_p=0.9", "top_k=5", "allow_truncated_sampling=true"]),
+        ("grpo", ["kl_in=reward", "kl_estimator=k1"]),
+        ("grpo", ["kl_in=reward", "kl_coefficient=0"]),
+        ("dr_grpo", ["max_length=9", "overlong_buffer=8", "token_budget=8"]),
+    ],
+)
+def test_values_that_work_together_are_not(file: Path, stage: str, overrides: list[str]) -> None:
+    load_recipe(changed(file, "- objective: ppo", f"- objective: {stage}"), overrides=overrides)
+
+
+def test_a_mean_over_a_constant_length_is_not_for_supervised_targets(file: Path) -> None:
+    error = refused(str(file), "stages.0.aggregation=constant")
+    assert "stages.0.aggregation: Input should be 'response' or 'token'" in error.message
 
 
 @pytest.mark.parametrize(
@@ -274,3 +326,57 @@ def test_a_difficulty_band_must_lie_within_the_answers() -> None:
     assert kept is not None and (kept.answers, kept.lo, kept.hi) == (8, 1, 7)
     with pytest.raises(RecipeError, match="lo 5 to hi 3 is no band of 10 answers"):
         load_recipe("med-rlvr", overrides=["difficulty={lo: 5, hi: 3}"])
+
+
+# --- samplers ------------------------------------------------------------------------------------
+
+SERVER = ["sampler.engine=vllm-server", "sampler.weights_folder=w"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says", "fix"),
+    [
+        (["sampler.engine=vlm"], "should be 'torch', 'vllm' or 'vllm-server'", ""),
+        (["sampler.max_row=3"], "unknown key 'sampler.max_row'", "did you mean 'max_rows'?"),
+        (SERVER, "engine vllm-server needs url and weights_folder", "http://127.0.0.1:8000"),
+        (["sampler.url=http://127.0.0.1:8000"], "url is of engine vllm-server, not torch", "leave"),
+        (
+            ["sampler.engine=vllm", "sampler.max_rows=8"],
+            "max_rows is of engine torch, not vllm",
+            "leave max_rows out, or set engine: torch",
+        ),
+        (
+            ["sampler.gpu_memory_utilization=0.5"],
+            "gpu_memory_utilization is of engine vllm, not torch",
+            "set engine: vllm",
+        ),
+        ([*SERVER, "sampler.url=127.0.0.1:8000"], "'127.0.0.1:8000' is no address", "http://"),
+        ([*SERVER, "sampler.url=http://gpu-box:8000"], "prompts would leave", "allow_remote: true"),
+    ],
+)
+def test_settings_of_a_sampler_that_do_not_belong_together_are_refused(
+    file: Path, overrides: list[str], says: str, fix: str
+) -> None:
+    error = refused(str(file), *overrides)
+    assert error.message.startswith("override 'sampler.") and says in error.message
+    assert fix in error.fix
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.7:8000",
+        "http://0.0.0.0:8000",
+        "http://127.0.0.1.example.org",
+        "http://localhost@example.org",
+    ],
+)
+def test_prompts_leave_this_machine_only_if_a_recipe_says_so(file: Path, url: str) -> None:
+    assert "not this machine" in refused(str(file), *SERVER, f"sampler.url={url}").message
+    load_recipe(str(file), overrides=[*SERVER, f"sampler.url={url}", "sampler.allow_remote=true"])
+
+
+def test_a_recipe_with_a_server_is_resolved_as_itself(file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(file), overrides=[*SERVER, "sampler.url=http://localhost:8000"])
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe

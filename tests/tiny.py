@@ -224,6 +224,30 @@ def random_episodes(seed: int, lengths: Sequence[tuple[int, int, int]]) -> list[
     ]
 
 
+def siblings(seed: int, rewards: Sequence[float]) -> Group:
+    """Answers of 3, 5, 7 ... tokens to one prompt, each interrupted by the environment."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def ids(count: int) -> list[int]:
+        return torch.randint(1, len(tokenizer()), (count,), generator=draw).tolist()
+
+    prompt = ids(9)
+    episodes = [
+        episode(
+            prompt,
+            [
+                (Origin.POLICY, ids(1 + i)),
+                (Origin.ENVIRONMENT, ids(2)),
+                (Origin.POLICY, ids(2 + i)),
+            ],
+            float(reward),
+            log_prob=-4.0 + float(torch.rand(1, generator=draw)),
+        )
+        for i, reward in enumerate(rewards)
+    ]
+    return Group(case(), "", len(prompt), tuple(episodes))
+
+
 def grouped(episodes: Sequence[Episode]) -> list[Group]:
     """Each episode a group of its own, without a prefix in common with any other."""
     return [Group(case(), "", 0, (e,)) for e in episodes]

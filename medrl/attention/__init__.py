@@ -6,6 +6,15 @@ the forward call, which tokens see which; without a structure it does what it al
 
 from medrl.attention.decoding import DecodeCache, Prefill
 from medrl.attention.grouped import GroupedRow, Span
-from medrl.attention.interface import Structure, forward, install
+from medrl.attention.interface import Rule, Structure, forward, install
 
-__all__ = ["DecodeCache", "GroupedRow", "Prefill", "Span", "Structure", "forward", "install"]
+__all__ = [
+    "DecodeCache",
+    "GroupedRow",
+    "Prefill",
+    "Rule",
+    "Span",
+    "Structure",
+    "forward",
+    "install",
+]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from medrl.attention.grouped import GroupedRow, Span
+from medrl.attention.interface import Rule
 
 FIRST_ROOM = 32
 """Tokens a row has room for at first; the room doubles when it is full."""
@@ -54,9 +55,7 @@ class Prefill(GroupedRow):
         query_1HSD: torch.Tensor,
         key_1KSD: torch.Tensor,
         value_1KSD: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
+        rule: Rule,
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`."""
         longest = max(self.lengths)
@@ -68,7 +67,7 @@ class Prefill(GroupedRow):
             return out
 
         self.layers[layer] = KeyValues(per_prompt(key_1KSD), per_prompt(value_1KSD))
-        return super().attend(layer, query_1HSD, key_1KSD, value_1KSD, scale, window, softcap)
+        return super().attend(layer, query_1HSD, key_1KSD, value_1KSD, rule)
 
 
 class DecodeCache:
@@ -143,9 +142,7 @@ class DecodeCache:
         query_1HSD: torch.Tensor,
         key_1KSD: torch.Tensor,
         value_1KSD: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
+        rule: Rule,
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`; the S tokens are one of each row."""
         prompt, own, used = self.prompts[layer], self.own[layer], self.most_written + 1
@@ -154,16 +151,16 @@ class DecodeCache:
             value_1KSD[0].transpose(0, 1).to(own.values.dtype)
         )
         heads = prompt.keys.shape[1]
-        query_RKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1)) * scale
+        query_RKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1)) * rule.scale
         to_prompt = self._from_grid(self._to_grid(query_RKQD) @ prompt.keys.transpose(-1, -2))
         to_own = query_RKQD @ own.keys[:, :, :used].transpose(-1, -2)
         scores_RKQM = torch.cat([to_prompt, to_own], -1)
-        if softcap is not None:
-            scores_RKQM = softcap * torch.tanh(scores_RKQM / softcap)
-        if window is not None or not self.even:
+        if rule.softcap is not None:
+            scores_RKQM = rule.softcap * torch.tanh(scores_RKQM / rule.softcap)
+        if rule.window is not None or not self.even:
             seen_RM = self._seen_RM
-            if window is not None:
-                seen_RM = seen_RM & (self._distance_RM < window)
+            if rule.window is not None:
+                seen_RM = seen_RM & (self._distance_RM < rule.window)
             scores_RKQM = scores_RKQM.masked_fill(~seen_RM[:, None, None], float("-inf"))
         wide = torch.promote_types(scores_RKQM.dtype, torch.float32)
         weights_RKQM = torch.softmax(scores_RKQM, -1, dtype=wide).to(own.values.dtype)

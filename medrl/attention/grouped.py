@@ -18,7 +18,7 @@ from functools import cached_property
 
 import torch
 
-from medrl.attention.interface import masked
+from medrl.attention.interface import Rule, masked
 from medrl.attention.merged import merged_attention
 
 WASTE = 1.15
@@ -110,27 +110,23 @@ class GroupedRow:
         query_1HSD: torch.Tensor,
         key_1KSD: torch.Tensor,
         value_1KSD: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
+        rule: Rule,
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`."""
-        if window is not None and window >= self.longest:
-            window = None
+        if rule.window is not None and rule.window >= self.longest:
+            rule = Rule(rule.scale, None, rule.softcap)
         # The CPU kernel that also returns normalisers wants keys and values of one width.
         same_width = query_1HSD.shape[-1] == value_1KSD.shape[-1]
-        if query_1HSD.device.type == "cpu" and window is softcap is None and same_width:
-            return merged_attention(query_1HSD, key_1KSD, value_1KSD, self, scale)
-        return self._expanded(query_1HSD, key_1KSD, value_1KSD, scale, window, softcap)
+        if query_1HSD.device.type == "cpu" and same_width and rule.window is rule.softcap is None:
+            return merged_attention(query_1HSD, key_1KSD, value_1KSD, self, rule.scale)
+        return self._expanded(query_1HSD, key_1KSD, value_1KSD, rule)
 
     def _expanded(
         self,
         query_1HSD: torch.Tensor,
         key_1KSD: torch.Tensor,
         value_1KSD: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
+        rule: Rule,
     ) -> torch.Tensor:
         rows = [x[0].transpose(0, 1) for x in (query_1HSD, key_1KSD, value_1KSD)]
         query_SHD, key_SKD, value_SKD = rows
@@ -142,9 +138,8 @@ class GroupedRow:
                 query_SHD[own_RL].transpose(1, 2),
                 key_SKD[seen_RM].transpose(1, 2),
                 value_SKD[seen_RM].transpose(1, 2),
-                _bucket_mask(bucket, window)[:, None],
-                scale,
-                softcap,
+                _bucket_mask(bucket, rule.window)[:, None],
+                rule,
             )
             real_N = own_RL[bucket.real_RL]
             out_SHD = out_SHD.index_copy(

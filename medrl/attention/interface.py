@@ -7,6 +7,7 @@ no global state is needed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,21 @@ from medrl.errors import ModelError
 NAME = "medrl"
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a layer scores keys.
+
+    Attributes:
+        scale: what scores are multiplied by.
+        window: a token sees this many tokens, itself included; ``None``: all before it.
+        softcap: scores become ``softcap * tanh(score / softcap)``; ``None``: they stay.
+    """
+
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+
+
 class Structure(Protocol):
     """Which tokens of a row see which."""
 
@@ -29,18 +45,13 @@ class Structure(Protocol):
         query_1HSD: torch.Tensor,
         key_1KSD: torch.Tensor,
         value_1KSD: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
+        rule: Rule,
     ) -> torch.Tensor:
         """Attention output [1, S, H, D] of a row of S tokens.
 
         Args:
             layer: number of the layer, for structures that keep keys and values.
             query_1HSD: [1, H, S, D]; keys and values have K heads, H a multiple of K.
-            scale: what scores are multiplied by.
-            window: a token sees this many tokens, itself included; ``None``: all before it.
-            softcap: scores become ``softcap * tanh(score / softcap)``; ``None``: they stay.
         """
         ...
 
@@ -111,12 +122,14 @@ def _attention(
         if torch.is_autocast_enabled(query.device.type):  # rotary positions may have left fp32
             dtype = torch.get_autocast_dtype(query.device.type)
             query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-        return structure.attend(layer, query, key, value, scale, sliding_window, softcap), None
+        rule = Rule(scale, sliding_window, softcap)
+        return structure.attend(layer, query, key, value, rule), None
     if attention_mask is None:  # transformers leaves out a mask that says "causal" only
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         if causal and query.shape[2] > 1:
             attention_mask = causal_mask(query.shape[2], key.shape[2], query.device)
-    return masked(query, key, value, attention_mask, scale, softcap).transpose(1, 2), None
+    rule = Rule(scale, softcap=softcap)
+    return masked(query, key, value, attention_mask, rule).transpose(1, 2), None
 
 
 def causal_mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
@@ -129,15 +142,15 @@ def masked(
     key_BKSD: torch.Tensor,
     value_BKSD: torch.Tensor,
     mask: torch.Tensor | None,
-    scale: float,
-    softcap: float | None,
+    rule: Rule,
 ) -> torch.Tensor:
-    """Attention [B, H, T, D] under a mask that says True where a key is seen."""
+    """Attention [B, H, T, D] under a mask that says True where a key is seen, windows included."""
     repeats = query_BHTD.shape[1] // key_BKSD.shape[1]
     key, value = (x.repeat_interleave(repeats, 1) for x in (key_BKSD, value_BKSD))
-    if softcap is None:
-        return scaled_dot_product_attention(query_BHTD, key, value, mask, scale=scale)
-    scores = softcap * torch.tanh(query_BHTD @ key.transpose(-1, -2) * (scale / softcap))
+    if rule.softcap is None:
+        return scaled_dot_product_attention(query_BHTD, key, value, mask, scale=rule.scale)
+    scores = query_BHTD @ key.transpose(-1, -2) * (rule.scale / rule.softcap)
+    scores = rule.softcap * torch.tanh(scores)
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:  # not infinity: padding may see nothing at all, and must not become NaN
         scores = scores.masked_fill(~mask, torch.finfo(torch.float32).min)

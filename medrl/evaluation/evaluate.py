@@ -89,6 +89,7 @@ class Examiner:
         Raises:
             DataError: a prompt with its answer would not fit the model's context.
         """
+        self.sampler.refresh()  # training went on since it last sampled
         rows: list[list[Row]] = []
         prefill_ids = self.policy.encode(prefill)
         room = len(prefill_ids) + params.max_new_tokens

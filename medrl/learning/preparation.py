@@ -16,10 +16,11 @@ from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
 from medrl.grading.proof import prove
 from medrl.learning.inputs import fingerprint
+from medrl.learning.memory import check_memory
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.rollout import encode_prompt, target_groups
 from medrl.run import derive_seed
-from medrl.sampling.torch_sampler import TorchSampler
+from medrl.sampling.build import build_sampler
 from medrl.schema import DataSpec, Recipe, RLStage, SFTStage, Stage
 
 logger = logging.getLogger("medrl")
@@ -79,11 +80,12 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
 
     Raises:
         ModelError: see :func:`medrl.learning.policy.load_policy`.
+        SamplingError: see :func:`medrl.sampling.build.build_sampler`.
     """
     torch.manual_seed(derive_seed(recipe.seed, "model"))  # LoRA's random half
     path = model or recipe.model.path
     policy = load_policy(recipe.model.model_copy(update={"path": path}))
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
+    sampler = build_sampler(recipe.sampler, policy)
     grader = Grader(format=recipe.grader.format, strict_start=recipe.grader.strict_start)
     return Examiner(policy, sampler, recipe.prompt, grader)
 
@@ -92,11 +94,12 @@ def prepare(recipe: Recipe) -> Parts:
     """Load and check everything a run needs; writes nothing.
 
     Raises:
-        ModelError, DataError, RecipeError: what is missing or does not fit, prompts that are too
-            long for the model included.
+        ModelError, DataError, RecipeError, SamplingError: what is missing or does not fit, prompts
+            that are too long for the model included.
     """
     examiner = load_examiner(recipe)
     policy, grader = examiner.policy, examiner.grader
+    check_memory(recipe, policy)
     train_cases = cases_of(recipe.train, grader, recipe.clinic_seed)
     rooms = [stage.max_new_tokens for stage in recipe.stages if isinstance(stage, RLStage)]
     if recipe.difficulty is not None:

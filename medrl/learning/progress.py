@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
+from medrl.learning.memory import training_bytes
 from medrl.learning.policy import Policy
-from medrl.schema import PPOStage, Recipe, RLStage, Stage
+from medrl.schema import Recipe, RLStage, Stage
 
 SHOWN = ("reward", "accuracy", "format_rate", "think_tokens", "entropy", "loss")
 SECONDS_BETWEEN_LINES = 10.0
@@ -137,14 +138,3 @@ def layout_in_words(stage: Stage, prompt_length: float) -> str:
     if asked == "plain":
         return "plain (as asked): one padded row per answer"
     return f"packed ({why}): answers behind each other, nothing padded, nothing to share"
-
-
-def training_bytes(recipe: Recipe, total: int, trained: int) -> int:
-    """Bytes of weights, gradients, Adam moments, reference and critic copies (fp32)."""
-    stages = [s for s in recipe.stages if isinstance(s, RLStage)]
-    copies = 1
-    if any(s.kl_coefficient > 0 for s in stages) and not recipe.model.lora_rank:
-        copies += 1
-    critics = [s.critic for s in stages if isinstance(s, PPOStage)]
-    critic = 4 * total if "copy" in critics else 0
-    return 4 * (copies * total + 3 * trained + critic)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
 
 from medrl.cases.case import Case
 from medrl.grading import Grader
@@ -51,6 +53,14 @@ from medrl.sampling.sampler import Sampler, SamplingParams
 from medrl.schema import GroupStage, PPOStage, Recipe
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What the policy (and a critic) say of the answers of a micro-batch, [B, A] each."""
+
+    log_probs: torch.Tensor
+    values: torch.Tensor | None
+
+
 @dataclass
 class _Frozen:
     """What an update holds fixed while the policy moves. Tensors are [B, A].
@@ -59,6 +69,8 @@ class _Frozen:
         old, ref: log-probs under the policy as it was, and under the reference.
         correction: factors for a foreign sampler, or ``None``.
         old_values, returns: of the critic; zero without one.
+        first: the forward pass of the only micro-batch of the only optimiser step, if this is all
+            there is: what it found is both what was and what is learned from.
     """
 
     members: list[Member]
@@ -70,6 +82,7 @@ class _Frozen:
     old_values: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
+    first: _Pass | None = None
 
 
 class RLLearner:
@@ -169,12 +182,9 @@ class RLLearner:
             return grid_BA[rows, :width]
 
         weights = part(weights_BA)
-        with self.policy.arithmetic():
-            hidden_ND = hidden_states(self.policy.model, layout)
-            log_probs = self._log_probs(hidden_ND, layout)
-            values = layout.grid(self.critic(layout, hidden_ND)) if self.critic else None
+        now, frozen.first = frozen.first or self._pass(layout), None
         policy_part, clipped = policy_loss(
-            log_probs,
+            now.log_probs,
             part(frozen.old),
             part(frozen.advantages),
             weights,
@@ -184,14 +194,16 @@ class RLLearner:
             correction_BA=None if frozen.correction is None else part(frozen.correction),
         )
         losses = {"loss": policy_part, "policy_loss": policy_part, "clipped_share": clipped}
-        if values is not None and isinstance(stage, PPOStage):
+        if now.values is not None and isinstance(stage, PPOStage):
             returns, old_values = part(frozen.returns), part(frozen.old_values)
             losses["value_loss"] = value_loss(
-                values, old_values, returns, weights, stage.value_clip
+                now.values, old_values, returns, weights, stage.value_clip
             )
             losses["loss"] = policy_part + stage.value_coefficient * losses["value_loss"]
         elif isinstance(stage, GroupStage) and self._kl_in_loss:
-            losses["kl_loss"] = kl_loss(log_probs, part(frozen.ref), weights, stage.kl_estimator)
+            losses["kl_loss"] = kl_loss(
+                now.log_probs, part(frozen.ref), weights, stage.kl_estimator
+            )
             losses["loss"] = policy_part + stage.kl_coefficient * losses["kl_loss"]
         return losses
 
@@ -217,9 +229,18 @@ class RLLearner:
             layout = lay_out(part, frozen.mode, self.policy.pad_id, self.policy.device)
             yield rows_B[index], layout
 
-    def _log_probs(self, hidden_ND: torch.Tensor, layout: Layout) -> torch.Tensor:
-        model, temperature = self.policy.model, self.stage.temperature
-        return layout.grid(token_log_probs(model, hidden_ND, layout.targets_N, temperature))
+    def _pass(self, layout: Layout) -> _Pass:
+        policy = self.policy
+        with policy.arithmetic():
+            hidden_ND = hidden_states(policy.model, layout)
+            values = layout.grid(self.critic(layout, hidden_ND)) if self.critic else None
+            return _Pass(self._log_probs(policy.model, hidden_ND, layout), values)
+
+    def _log_probs(
+        self, model: PreTrainedModel | PeftModel, hidden_ND: torch.Tensor, layout: Layout
+    ) -> torch.Tensor:
+        found_N = token_log_probs(model, hidden_ND, layout.targets_N, self.stage.temperature)
+        return layout.grid(found_N)
 
     @torch.no_grad()
     def _freeze(self, groups: Sequence[Group]) -> tuple[_Frozen, Metrics]:
@@ -257,27 +278,24 @@ class RLLearner:
         if self.critic is None and self.reference is None and not foreign:
             return
         every_row = torch.arange(len(frozen.members), device=behaviour.device)
-        for rows, layout in self._layouts(frozen, every_row):
+        layouts = list(self._layouts(frozen, every_row))
+        # Then the update's own pass would repeat this one: it is made with a graph, and kept.
+        updates = self.stage.epochs_per_step * self.stage.minibatches
+        only = self.critic is not None and len(layouts) == updates == 1
+        for rows, layout in layouts:
             width = layout.shape[1]
-            with policy.arithmetic():
-                if self.critic is not None or foreign:
-                    hidden_ND = hidden_states(policy.model, layout)
-                    if self.critic is not None:
-                        frozen.old_values[rows, :width] = layout.grid(
-                            self.critic(layout, hidden_ND)
-                        )
-                    if foreign:
-                        frozen.old[rows, :width] = self._log_probs(hidden_ND, layout)
-                if self.reference is not None:
-                    with self.reference.active() as model:
-                        frozen.ref[rows, :width] = layout.grid(
-                            token_log_probs(
-                                model,
-                                hidden_states(model, layout),
-                                layout.targets_N,
-                                self.stage.temperature,
-                            )
-                        )
+            if self.critic is not None or foreign:
+                with torch.set_grad_enabled(only):
+                    before = self._pass(layout)
+                frozen.first = before if only else None
+                if before.values is not None:
+                    frozen.old_values[rows, :width] = before.values.detach()
+                if foreign:
+                    frozen.old[rows, :width] = before.log_probs.detach()
+            if self.reference is not None:
+                with self.reference.active() as model, policy.arithmetic():
+                    hidden_ND = hidden_states(model, layout)
+                    frozen.ref[rows, :width] = self._log_probs(model, hidden_ND, layout)
         if foreign:
             frozen.correction = truncated_importance(
                 frozen.old,
@@ -307,6 +325,7 @@ class RLLearner:
     ) -> Metrics:
         """GRPO and its kin: one advantage per answer, against the other answers to its prompt."""
         group_B = torch.tensor([m.group for m in frozen.members], device=reward_B.device)
+        alive = float(live_groups(reward_B, group_B).float().mean())
         if stage.overlong_buffer:
             lengths_B = frozen.mask.sum(1)
             reward_B = reward_B + overlong_penalty(
@@ -322,7 +341,7 @@ class RLLearner:
                 reward_B, group_B, "std" if stage.advantage == "std" else "none"
             )
         frozen.advantages = advantage_B[:, None] * frozen.mask
-        return {"live_groups": float(live_groups(reward_B, group_B).float().mean())}
+        return {"live_groups": alive}
 
     def tensors(self) -> dict[str, Tensors]:
         """Trained policy weights and the critic's own weights."""

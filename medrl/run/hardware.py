@@ -28,7 +28,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": _usable_cores(),
-        "ram_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "ram_bytes": memory_bytes("cpu"),
         "torch_threads": torch.get_num_threads(),
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -38,6 +38,13 @@ def describe_machine() -> dict[str, Any]:
         "medrl": medrl.__version__,
         "git_commit": git_commit(PACKAGE),
     }
+
+
+def memory_bytes(device: str) -> int:
+    """All the memory of the GPU (``cuda``) or of the machine (``cpu``)."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_memory_bytes() -> int:

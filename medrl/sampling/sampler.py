@@ -86,5 +86,6 @@ class Sampler(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Take over the policy's current weights; called before each step's sampling."""
+        """Take over the policy's current weights; called before each step's sampling and before
+        each evaluation."""
         ...

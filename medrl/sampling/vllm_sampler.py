@@ -19,7 +19,6 @@ What differs from ``TorchSampler``:
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import tempfile
@@ -39,6 +38,7 @@ from transformers import PreTrainedModel
 from medrl.errors import SamplingError
 from medrl.learning.policy import Policy
 from medrl.model import causal_lm
+from medrl.sampling.address import is_this_machine
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason, TokenIds
 
 SEEDS = 2**52
@@ -247,7 +247,7 @@ class VLLMServerSampler(_VLLMSampler):
         concurrency: int = 64,
     ) -> None:
         super().__init__(policy)
-        if not (allow_remote or _is_loopback(httpx.URL(url).host)):
+        if not (allow_remote or is_this_machine(url)):
             raise SamplingError(
                 f"{url} is not this machine: prompts would leave it",
                 "serve on http://127.0.0.1:8000, or say allow_remote=True",
@@ -389,10 +389,3 @@ def _check_reset(success: bool | None) -> None:
             "vLLM could not forget what it cached with the old weights",
             "let nobody else use this engine, or switch its prefix caching off",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # another name
-        return False

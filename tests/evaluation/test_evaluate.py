@@ -47,6 +47,9 @@ class Scripted:
         self.prompts: list[list[int]] = []
         self.blocks: list[int] = []
 
+    def refresh(self) -> None:
+        pass
+
     def sample(
         self,
         prompts: Sequence[Sequence[int]],

@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 from medrl.cases.case import Case
 from medrl.errors import RecipeError
 from medrl.grading import Grader
-from medrl.learning import reinforcement, supervised
 from medrl.learning.batching import micro_batches
 from medrl.learning.groups import Group
 from medrl.learning.layout import (
@@ -33,10 +32,16 @@ from medrl.learning.paths import install_paths
 from medrl.learning.policy import load_policy
 from medrl.learning.supervised import SFTLearner
 from medrl.schema import SFTStage
-from tests.learning.conftest import MakeRecipe, rl_learner
-from tests.tiny import case, grouped, random_episodes, random_members, tokenizer
+from tests.learning.conftest import Gradients, MakeRecipe, assert_same_gradient, rl_learner
+from tests.tiny import (
+    case,
+    grouped,
+    random_episodes,
+    random_members,
+    siblings,
+    tokenizer,
+)
 
-Gradients = dict[str, torch.Tensor]
 MODES: tuple[Mode, ...] = ("plain", "packed", "shared")
 GROUPS = st.lists(
     st.tuples(st.integers(1, 30), st.lists(st.integers(0, 12), min_size=1, max_size=5)),
@@ -146,32 +151,6 @@ def test_a_thousand_random_splits_give_one_gradient(tiny: Callable[[str], Path])
         assert float(error) < 1e-6, (split, modes, aggregation)
 
 
-@pytest.fixture
-def captured(monkeypatch: pytest.MonkeyPatch) -> Gradients:
-    """What the last update would have stepped with; no step is taken."""
-    found: Gradients = {}
-
-    def keep(optimizer: torch.optim.Optimizer, loss: float, max_grad_norm: float) -> float:
-        found.clear()
-        for g, group in enumerate(optimizer.param_groups):
-            for i, parameter in enumerate(group["params"]):
-                if parameter.grad is not None:
-                    found[f"{g}.{i}"] = parameter.grad.clone()
-        optimizer.zero_grad(set_to_none=True)
-        return 1.0
-
-    monkeypatch.setattr(reinforcement, "step_optimizer", keep)
-    monkeypatch.setattr(supervised, "step_optimizer", keep)
-    return found
-
-
-def assert_same(found: Gradients, expected: Gradients) -> None:
-    assert found.keys() == expected.keys() and found
-    largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    for name, gradient in found.items():
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=2e-6 * largest)
-
-
 @pytest.mark.parametrize("objective", ["ppo", "grpo", "dr_grpo", "rloo", "dapo", "gspo"])
 @pytest.mark.parametrize("aggregation", ["response", "token"])
 def test_no_objectives_gradient_depends_on_budget_or_layout(
@@ -205,35 +184,14 @@ def test_no_objectives_gradient_depends_on_budget_or_layout(
         st.sampled_from(MODES),
     )
     def check(lengths: list[tuple[int, int, int]], spare: int, seed: int, layout: Mode) -> None:
-        groups = [*grouped(random_episodes(seed, lengths)), sibling_group(seed)]
+        groups = [*grouped(random_episodes(seed, lengths)), siblings(seed, (0, 1, 0, 1))]
         longest = max(m.length for m in members_of(groups))
         whole, metrics = update(groups, 100_000, "plain")
         cut, same_metrics = update(groups, longest + spare, layout)
-        assert_same(cut, whole)
+        assert_same_gradient(cut, whole)
         assert same_metrics == pytest.approx(metrics, rel=1e-3, abs=1e-5)
 
     check()
-
-
-def sibling_group(seed: int) -> Group:
-    """Four answers to one prompt, two of them rewarded."""
-    [one] = random_episodes(seed, [(9, 6, 1)])
-    others = random_episodes(seed + 1, [(1, 6, 1), (1, 3, 0), (1, 9, 2)])
-    prompt = one.token_ids[:9]
-    episodes = [one]
-    for reward, other in zip((1.0, 0.0, 1.0), others, strict=True):
-        episodes.append(
-            type(other)(
-                prompt + other.token_ids[1:],
-                one.origins[:9] + other.origins[1:],
-                one.log_probs[:9] + other.log_probs[1:],
-                other.stop,
-                "",
-                other.verdict,
-                reward,
-            )
-        )
-    return Group(case(), "", 9, tuple(episodes))
 
 
 def unequal_cases() -> list[Case]:
@@ -260,7 +218,7 @@ def test_the_sft_gradient_does_not_depend_on_the_budget(
         learner = SFTLearner(recipe, stage, load_policy(recipe.model), Grader())
         learner.update(learner.rollout(lambda batch: unequal_cases(), 0), 0)
         results.append(dict(captured))
-    assert_same(results[1], results[0])
+    assert_same_gradient(results[1], results[0])
 
 
 @pytest.mark.parametrize("minibatches", [1, 3, 4, 5])

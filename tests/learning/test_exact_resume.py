@@ -1,6 +1,7 @@
 """The promise: stopped or killed anywhere and resumed, a run ends bit for bit as if it never was.
 
-Runs have two stages, so that resuming inside, between and after stages is covered.
+Runs have two stages, so that resuming inside, between and after stages is covered. The group
+objectives differ in what a step draws; their runs are killed while they draw and learn.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from medrl.learning.session import Stopped, resume_run, run_recipe
 from medrl.recipe import load_recipe
 from medrl.run import RunFolder
 from medrl.schema import Recipe
-from tests.learning.conftest import tiny_recipe
+from tests.learning.conftest import paid_by_tokens, tiny_recipe
 from tests.run.conftest import Fork
 
 BYTE_FOR_BYTE = (
@@ -163,6 +164,40 @@ def test_a_run_that_was_killed_ends_the_same(
     assert not (run / "summary.json").exists()
     resume(run)
     assert_same(run, uninterrupted)
+
+
+@pytest.mark.parametrize("objective", ["grpo", "dapo"])
+def test_a_killed_run_of_groups_ends_the_same(
+    objective: str,
+    tiny: Callable[[str], Path],
+    tmp_path: Path,
+    fork: Fork,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = {"objective": objective, "answers_per_prompt": 2, "kl_coefficient": 0.1}
+    stage |= {"minibatches": 2, "checkpoint_every": 2}
+    recipe = tiny_recipe(tiny("qwen2"), stage)
+    draws: list[int] = []
+
+    def sample(*args: Any) -> Any:
+        draws.append(0)
+        return paid_by_tokens(*args)
+
+    monkeypatch.setattr(reinforcement, "sample_groups", sample)
+    whole = tmp_path / "whole"
+    start(recipe, whole)
+    assert len(draws) == 3 if objective == "grpo" else len(draws) > 4
+    for number, place in enumerate(("sample_groups", "step_optimizer")):
+        run, last = tmp_path / str(number), len(draws) if place == "sample_groups" else 4
+
+        def target(run: Path = run, place: str = place, last: int = last) -> None:
+            setattr(reinforcement, place, dies_at_call(getattr(reinforcement, place), last))
+            start(recipe, run)
+
+        _, status = os.waitpid(fork(target), 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        resume(run)
+        assert_same(run, whole)
 
 
 def test_a_run_killed_at_random_moments_ends_the_same(

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from medrl.attention import GroupedRow
+from medrl.attention import GroupedRow, Rule
 from medrl.errors import ModelError
 from medrl.learning.critic import Critic
 from medrl.learning.layout import Member, Mode, lay_out
@@ -123,7 +123,7 @@ def test_windows_of_any_size(window: int | None) -> None:
     tokens = layout.tokens
     query = torch.randn(1, 4, tokens, 8, dtype=torch.float64)
     key, value = torch.randn(2, 1, 2, tokens, 8, dtype=torch.float64)
-    found = layout.structure.attend(0, query, key, value, 0.3, window, None)
+    found = layout.structure.attend(0, query, key, value, Rule(0.3, window))
     seen = torch.zeros(tokens, tokens, dtype=torch.bool)
     for span in layout.structure.spans:
         before = [] if span.context is None else path(layout.structure, span.context)
@@ -156,7 +156,7 @@ def test_both_kernels_pass_gradcheck(kernel: str, monkeypatch: pytest.MonkeyPatc
     cap = None if kernel == "merged" else 5.0
 
     def attend(*inputs: torch.Tensor) -> torch.Tensor:
-        return row.attend(0, *inputs, 0.5, None, cap)
+        return row.attend(0, *inputs, Rule(0.5, softcap=cap))
 
     assert torch.autograd.gradcheck(attend, (query, key, value), atol=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from medrl.learning.policy import Policy
-from medrl.learning.progress import Display, describe, training_bytes
+from medrl.learning.progress import Display, describe
 from tests.learning.conftest import MakeRecipe
 
 
@@ -79,13 +79,3 @@ def test_describe_picks_the_few_worth_watching() -> None:
     assert (
         describe({"loss": 1.234, "grad_norm": 2.0, "accuracy": 0.5}) == "accuracy 0.50  loss 1.23"
     )
-
-
-def test_training_bytes_count_every_copy(make_recipe: MakeRecipe) -> None:
-    plain = make_recipe({"kl_coefficient": 0.0})
-    assert training_bytes(plain, 100, 100) == 4 * (100 + 300)
-    assert training_bytes(make_recipe({"kl_coefficient": 0.1}), 100, 100) == 4 * (200 + 300)
-    both = make_recipe({"kl_coefficient": 0.1, "critic": "copy"})
-    assert training_bytes(both, 100, 100) == 4 * (200 + 300 + 400)
-    adapters = make_recipe({"kl_coefficient": 0.1}, lora_rank=2)
-    assert training_bytes(adapters, 100, 5) == 4 * (100 + 15)

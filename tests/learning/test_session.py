@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,11 @@ from medrl.errors import DataError, MedrlError, ModelError, RecipeError, RunErro
 from medrl.evaluation.dynamics import Phase
 from medrl.grading import Grader
 from medrl.learning import reinforcement
-from medrl.learning.layout import lay_out
-from medrl.learning.logprobs import answer_log_probs
 from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.preparation import cases_of, fitting, prepare
 from medrl.learning.progress import Display
-from medrl.learning.rollout import encode_prompt
+from medrl.learning.rollout import encode_prompt, target_groups
 from medrl.learning.session import (
     DIFFICULTY,
     Session,
@@ -38,9 +35,9 @@ from medrl.learning.session import (
 from medrl.learning.supervised import SFTLearner
 from medrl.run import RunFolder, StopRequest, generator
 from medrl.sampling.sampler import SamplingParams
-from medrl.schema import DataSpec, Recipe, SFTStage
+from medrl.schema import DataSpec, SFTStage
 from tests.learning.conftest import MakeRecipe, rl_learner
-from tests.tiny import case, grouped, random_episodes
+from tests.tiny import case
 
 
 def silent() -> Display:
@@ -147,6 +144,24 @@ def test_prompts_too_long_for_the_second_stage_are_found_before_the_first(
 ) -> None:
     with pytest.raises(DataError, match="exceeds the model's context of 1024"):
         prepare(make_recipe({"objective": "sft"}, {"max_new_tokens": 1000}))
+
+
+@pytest.mark.parametrize("stage", [{"objective": "grpo"}, {"objective": "sft"}])
+def test_a_budget_below_the_longest_episode_is_refused_before_any_work(
+    make_recipe: MakeRecipe, stage: dict[str, Any]
+) -> None:
+    fits = prepare(make_recipe(stage))
+    policy, cases = fits.examiner.policy, fits.train_cases
+    answer = 12
+    if stage["objective"] == "sft":
+        targets = target_groups(policy, cases, "think-answer", Grader(), full=False)
+        answer = max(e.policy_tokens for group in targets for e in group.episodes)
+    needed = max(fits.prompt_lengths) + answer - 1  # the last token of an answer is not read
+    with pytest.raises(RecipeError, match=f"may have {needed} tokens") as refused:
+        prepare(make_recipe({}, stage | {"token_budget": needed - 1}))
+    assert refused.value.message.startswith(f"stage 1 ({stage['objective']}): token_budget is")
+    assert refused.value.fix == f"set token_budget to at least {needed}"
+    prepare(make_recipe(stage | {"token_budget": needed}))
 
 
 def test_cases_prove_themselves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -289,89 +304,7 @@ def test_a_band_that_keeps_nothing_is_refused(make_recipe: MakeRecipe, tmp_path:
         run_recipe(recipe, tmp_path / "run", silent())
 
 
-# --- what the settings do ------------------------------------------------------------------------
-
-
-def step(recipe: Recipe) -> dict[str, torch.Tensor]:
-    """Policy weights after one update on made-up episodes of a policy a little behind this one."""
-    learner = rl_learner(recipe)
-    torch.nn.init.normal_(learner.critic.head.weight, generator=torch.Generator().manual_seed(1))
-    groups = grouped(random_episodes(2, [(6, 8, 2), (4, 5, 0), (9, 12, 1)]))
-    frozen, _ = learner._freeze(groups)
-    layout = lay_out(frozen.members, "plain", 0, learner.policy.device)
-    with torch.no_grad():
-        now = answer_log_probs(learner.policy.model, layout, 1.0)
-    drift = torch.randn(now.shape, generator=torch.Generator().manual_seed(3))
-    frozen.old = now + 0.5 * drift * frozen.mask
-    frozen.old_values = frozen.old_values + drift * frozen.mask
-    learner._minibatch_step(frozen, torch.arange(3))
-    return {name: tensor.clone() for name, tensor in learner.tensors()["policy"].items()}
-
-
-def differ(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return any(not torch.equal(one[name], two[name]) for name in one)
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"clip_low": 0.0, "clip_high": 0.0},
-        {"clip_high": 5.0},
-        {"kl_coefficient": 0.5},
-        {"gamma": 0.5},
-        {"lam": 0.5},
-        {"aggregation": "token"},
-        {"value_coefficient": 0.9},
-        {"value_clip": 0.01, "value_coefficient": 0.9},
-        {"temperature": 0.5},
-        {"max_grad_norm": 1e-9},
-        {"weight_decay": 0.5},
-        {"learning_rate": 0.1},
-    ],
-    ids=lambda setting: "-".join(setting),
-)
-def test_every_setting_of_an_update_changes_it(
-    make_recipe: MakeRecipe, setting: dict[str, Any]
-) -> None:
-    plain = {"value_coefficient": 0.9} if "value_clip" in setting else {}
-    assert differ(step(make_recipe(plain)), step(make_recipe(setting)))
-    assert not differ(step(make_recipe(plain)), step(make_recipe(plain)))
-
-
-def test_with_a_critic_of_its_own_the_policy_does_not_feel_the_value_loss(
-    make_recipe: MakeRecipe,
-) -> None:
-    def weights(critic: str, coefficient: float) -> dict[str, torch.Tensor]:
-        settings = {"critic": critic, "value_coefficient": coefficient, "max_grad_norm": 1e9}
-        return step(make_recipe(settings))
-
-    assert differ(weights("shared", 0.0), weights("shared", 2.0))
-    assert not differ(weights("copy", 0.0), weights("copy", 2.0))
-
-
-def test_ppo_makes_what_is_rewarded_likelier(make_recipe: MakeRecipe) -> None:
-    """A reward for one token, forty updates: the policy says it far more often."""
-    recipe = make_recipe(
-        {
-            "learning_rate": 0.01,
-            "kl_coefficient": 0.0,
-            "answers_per_prompt": 16,
-            "max_new_tokens": 1,
-            "critic_learning_rate": 0.05,
-        }
-    )
-    learner = rl_learner(recipe)
-    wanted = learner.policy.encode("A")[0]
-    shares = []
-    for number in range(40):
-        [group] = learner.rollout(lambda batch: [case()], number)
-        hits = [e.token_ids[-1] % 10 == wanted % 10 for e in group.episodes]
-        shares.append(sum(hits) / len(hits))
-        paid = tuple(
-            replace(e, reward=float(hit)) for e, hit in zip(group.episodes, hits, strict=True)
-        )
-        learner.update([replace(group, episodes=paid)], number)
-    assert sum(shares[-5:]) / 5 > sum(shares[:5]) / 5 + 0.4
+# --- learners ------------------------------------------------------------------------------------
 
 
 def test_every_step_draws_its_own_answers_and_can_be_drawn_again(make_recipe: MakeRecipe) -> None:

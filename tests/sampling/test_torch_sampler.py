@@ -83,11 +83,14 @@ def test_free_places_are_taken_by_answers_that_waited(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize(("prompts", "answers"), [(5, 3), (1, 7), (3, 10), (2, 4), (9, 1)])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("architecture", "temperature"), [("qwen2", 0.0), ("qwen2", 1.0), ("gemma3", 1.0)]
+)
 def test_no_more_rows_than_allowed_and_the_same_answers(
-    policy: Policy, prompts: int, answers: int, temperature: float
+    architecture: str, prompts: int, answers: int, temperature: float, tiny: Callable[[str], Path]
 ) -> None:
     """An answer hangs on its own random numbers, not on the company it is written in."""
+    policy = load_policy(ModelSpec(path=str(tiny(architecture))))
     few = TorchSampler(policy.model, policy.stop_ids, max_rows=4)
     ids = [[1 + i] * (5 + i % 3) for i in range(prompts)]
     with tokens_fed(policy) as sizes:

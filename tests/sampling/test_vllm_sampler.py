@@ -10,11 +10,10 @@ import importlib.util
 import math
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,29 +26,7 @@ from medrl.sampling.sampler import Sampler, SamplingParams, StopReason
 from medrl.sampling.vllm_sampler import VLLMSampler, VLLMServerSampler, merged_weights
 from medrl.schema import ModelSpec
 from tests.sampling.contract import TEXTS, SamplerContract, next_token_probs, seeded
-from tests.sampling.fake_vllm import Engine, FakeLLM, FakeSamplingParams, FakeServer
-
-
-@pytest.fixture
-def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = ModuleType("vllm")
-    module.LLM, module.SamplingParams = FakeLLM, FakeSamplingParams
-    monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., FakeServer]]:
-    """``serve(folder)``: a server on this machine, stopped after the test."""
-    servers: list[FakeServer] = []
-
-    def start(*args: Any) -> FakeServer:
-        servers.append(FakeServer(*args))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
+from tests.sampling.fake_vllm import Engine, FakeSamplingParams, FakeServer
 
 
 def folder_of(policy: Policy) -> str:
