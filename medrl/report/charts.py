@@ -112,6 +112,12 @@ def other_charts(history: History) -> list[Chart]:
         ),
         one("Entropy", "Nats per token: how undecided the policy is.", AMOUNT, "entropy"),
         one("KL", "Distance from the model at the start of the stage, per token.", NUMBER, "kl"),
+        one(
+            "Groups that teach",
+            "Share of answers whose siblings were rewarded otherwise.",
+            SHARE,
+            "live_groups",
+        ),
         Chart(
             "Loss on written answers",
             "Supervised stages only.",

@@ -208,11 +208,12 @@ class VLLMSampler(_VLLMSampler):
     def _ask(
         self, prompts: Sequence[TokenIds], requests: Sequence[dict[str, Any]]
     ) -> list[list[_Answer]]:
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
-            [self._vllm.SamplingParams(**r, detokenize=bool(r["stop"])) for r in requests],
-            use_tqdm=False,
-        )
+        with torch.autocast(self.policy.device.type, enabled=False):  # it has arithmetic of its own
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+                [self._vllm.SamplingParams(**r, detokenize=bool(r["stop"])) for r in requests],
+                use_tqdm=False,
+            )
         return [[_from_output(output) for output in request.outputs] for request in outputs]
 
 
