@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
+from measure import matrix_rate
 from rich.console import Console
 
 from medrl.clinic.pretrain import PretrainConfig, pretrain
@@ -27,27 +26,6 @@ from medrl.learning.progress import Display
 from medrl.learning.session import run_recipe
 from medrl.recipe import load_recipe
 from medrl.run import describe_machine
-
-
-def matrix_rate(device: torch.device, size: int, seconds: float = 2.0) -> float:
-    """FLOP/s of a square matrix product in the dtype that training uses on this device."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    a = torch.randn(size, size, device=device, dtype=dtype)
-    for _ in range(3):
-        a @ a
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    wait()
-    started, products = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(10):
-            a @ a
-        wait()
-        products += 10
-    return 2 * size**3 * products / (time.perf_counter() - started)
 
 
 def main(

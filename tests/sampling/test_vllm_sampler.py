@@ -169,7 +169,9 @@ def test_only_the_policys_stop_ids_end_an_answer(pair: Pair, policy: Policy) -> 
     assert any(end in answer.token_ids[:-1] for answer in answers)
 
 
-def test_log_probs_that_are_not_numbers_are_counted(pair: Pair, policy: Policy) -> None:
+def test_log_probs_that_are_not_numbers_are_counted(
+    pair: Pair, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sampler, engine = pair
     honest = engine.generate
 
@@ -179,7 +181,7 @@ def test_log_probs_that_are_not_numbers_are_counted(pair: Pair, policy: Policy) 
             step.logprob = math.nan
         return outputs
 
-    engine.generate = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(engine, "generate", broken)
     expected = "not numbers" if isinstance(sampler, VLLMServerSampler) else "2 log-probs.* 2 of 6"
     with pytest.raises(SamplingError, match=expected):
         sampler.sample([policy.encode(text) for text in TEXTS[:2]], 3, SamplingParams(2), seeded())

@@ -1,0 +1,255 @@
+"""One GRPO step on either side: medrl's learner and TRL's trainer, both the real classes.
+
+A step is: sample G answers to each prompt, reward them, learn from them in one optimiser step.
+*Sampling* is all from prompt texts to rewards (encoding, generation, decoding and the reward
+function included), *learning* all the rest (padding or laying out, reference log-probs, forward,
+backward, clipping, optimiser step).
+
+What is the same: weights, prompts, G, lengths, the reward function, loss (GRPO, mean over each
+answer), AdamW (fused, betas 0.9 and 0.95), learning rate, clipping. What each does its own way, by
+its defaults: how it samples, lays out tokens, computes log-probs and cuts into micro-batches (TRL:
+as many rows as the batch has, unless told otherwise; medrl: its token budget).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from bench_learner import LEARNING_RATE, make_learner, make_policy
+from bench_model import EndAt, Lengths, case
+from datasets import Dataset
+from measure import Clock, wait
+from transformers import (
+    AutoModelForCausalLM,
+    LogitsProcessorList,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+)
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from medrl.learning.groups import Group
+from medrl.learning.policy import pick_device
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both sides do.
+
+    Attributes:
+        model: folder of the model.
+        steps: prompts of each step; texts.
+        group: G, answers per prompt.
+        max_new_tokens: most tokens of an answer.
+        beta: coefficient of the KL penalty; 0: no reference model.
+        trl_rows: rows of one of TRL's micro-batches; 0: all rows of the step.
+        token_budget: tokens of one of medrl's micro-batches.
+    """
+
+    model: Path
+    steps: list[list[str]]
+    group: int
+    max_new_tokens: int
+    beta: float
+    trl_rows: int
+    token_budget: int
+
+    @property
+    def rows(self) -> int:
+        """Answers of a step."""
+        return len(self.steps[0]) * self.group
+
+
+def reward_of(text: str) -> float:
+    """A number in [0, 1) that depends on every word: no two answers to a prompt are equal, so no
+    group may be skipped."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+class MedrlSide:
+    """medrl's steps.
+
+    Attributes:
+        clock: parts ``sampling`` and ``learning``.
+        lengths: of each step so far.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, policy = job, make_policy(job.model)
+        self.learner = make_learner(
+            policy, len(job.steps[0]), job.group, job.max_new_tokens, job.beta, job.token_budget
+        )
+        self.clock = Clock(policy.device)
+        self.lengths: list[Lengths] = []
+
+    def step(self, index: int) -> None:
+        """One step on the prompts of that number."""
+        cases = [case(n, text) for n, text in enumerate(self.job.steps[index])]
+        with self.clock.part("sampling"):
+            groups = [_rewarded(g) for g in self.learner.rollout(lambda attempt: cases, index)]
+        with self.clock.part("learning"):
+            self.learner.update(groups, index)
+        self.lengths.append([[e.policy_tokens for e in g.episodes] for g in groups])
+
+
+def _rewarded(group: Group) -> Group:
+    """The same with our rewards: the recipe's grader has nothing to say about random words."""
+    episodes = tuple(replace(e, reward=reward_of(e.text)) for e in group.episodes)
+    return replace(group, episodes=episodes)
+
+
+class _Trainer(GRPOTrainer):
+    """TRL's trainer with a stopwatch around what makes up sampling; nothing else is changed."""
+
+    sampling_seconds = 0.0
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        return self._timed(super()._generate, prompts)
+
+    def _calculate_rewards(self, *args: Any) -> Any:
+        return self._timed(super()._calculate_rewards, *args)
+
+    def _timed(self, function: Callable[..., Any], *args: Any) -> Any:
+        wait(self.accelerator.device)
+        started = time.perf_counter()
+        result = function(*args)
+        wait(self.accelerator.device)
+        self.sampling_seconds += time.perf_counter() - started
+        return result
+
+
+class TRLSide:
+    """TRL's steps: its own training loop, interrupted before each step.
+
+    Args:
+        forced: lengths that the answers of each step must have, if the model ends answers.
+
+    Attributes:
+        clock: parts ``sampling`` and ``learning``.
+        lengths: of each step so far.
+    """
+
+    def __init__(self, job: Job, forced: Sequence[Lengths] | None) -> None:
+        self.job, self.forced, self.device = job, forced, pick_device()
+        self.clock = Clock(self.device)
+        self.lengths: list[Lengths] = []
+        model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+        self.generate, model.generate = model.generate, self._generate
+        self.end = model.config.eos_token_id
+        self.written: list[int] = []
+        self.hook: EndAt | None = None
+        self.trainer = _Trainer(
+            model=model.to(self.device),
+            reward_funcs=self._reward,
+            args=grpo_config(job, self.device),
+            train_dataset=Dataset.from_list([{"prompt": p} for step in job.steps for p in step]),
+            processing_class=PreTrainedTokenizerFast.from_pretrained(job.model),
+        )
+
+    def _generate(self, **inputs: Any) -> torch.Tensor:
+        if self.forced is not None:
+            lengths = self.forced[self.trainer.state.global_step]
+            prompt = inputs["input_ids"].shape[1]
+            self.hook = EndAt(lengths, prompt, self.end, self.device)
+            inputs["logits_processor"] = LogitsProcessorList([self.hook])
+        result: torch.Tensor = self.generate(**inputs)
+        return result
+
+    def _reward(
+        self, completions: list[str], completion_ids: list[list[int]], **columns: Any
+    ) -> list[float | None]:
+        self.written = [len(ids) for ids in completion_ids]
+        return [reward_of(text) for text in completions]
+
+    def run(self, before: Callable[[int], None]) -> None:
+        """All steps of the job; ``before`` is called before each, outside of its time."""
+        run_trainer(self.trainer, Between(self, before))
+
+    def finish_step(self, started: float) -> None:
+        """Book a step that began then."""
+        wait(self.device)
+        seconds = time.perf_counter() - started
+        hook = self.hook.seconds if self.hook else 0.0
+        sampling = self.trainer.sampling_seconds
+        self.clock.book("sampling", sampling - hook)
+        self.clock.book("learning", seconds - sampling)
+        self.trainer.sampling_seconds = 0.0
+        group = self.job.group
+        self.lengths.append(
+            [self.written[i : i + group] for i in range(0, len(self.written), group)]
+        )
+
+
+class _Stepper(Protocol):
+    clock: Clock
+
+    def finish_step(self, started: float) -> None: ...
+
+
+class Between(TrainerCallback):
+    """Lets something else happen between the steps of a trainer, and times the steps."""
+
+    def __init__(self, side: _Stepper, before: Callable[[int], None]) -> None:
+        self.side, self.before, self.started = side, before, 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Called by the trainer."""
+        self.before(state.global_step)
+        self.started = self.side.clock.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Called by the trainer."""
+        self.side.finish_step(self.started)
+
+
+def run_trainer(trainer: Trainer, between: Between) -> None:
+    """All steps of a trainer, without what it prints at the end."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(between)
+    trainer.train()
+
+
+def grpo_config(job: Job, device: torch.device) -> GRPOConfig:
+    """TRL's defaults but for what must agree with medrl, and no logging or saving."""
+    per_step = job.trl_rows or job.rows
+    return GRPOConfig(
+        **quiet(job.model, device),
+        max_steps=len(job.steps),
+        per_device_train_batch_size=per_step,
+        gradient_accumulation_steps=job.rows // per_step,
+        steps_per_generation=job.rows // per_step,
+        num_generations=job.group,
+        max_completion_length=job.max_new_tokens,
+        temperature=1.0,
+        beta=job.beta,
+        loss_type="grpo",
+        shuffle_dataset=False,
+    )
+
+
+def quiet(folder: Path, device: torch.device) -> dict[str, Any]:
+    """What TRL's trainers are told alike: medrl's optimiser, no checkpointing of activations."""
+    return {
+        "output_dir": str(folder.parent / "trl"),
+        "learning_rate": LEARNING_RATE,
+        "lr_scheduler_type": "constant",
+        "optim": "adamw_torch_fused",
+        "adam_beta2": 0.95,
+        "max_grad_norm": 1.0,
+        "gradient_checkpointing": False,
+        "bf16": device.type == "cuda",
+        "use_cpu": device.type == "cpu",
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+    }
