@@ -90,6 +90,7 @@ class DecodeCache:
             layer: pair.map(lambda x: _room(x, prompts * rows_per_prompt, FIRST_ROOM))
             for layer, pair in self.prompts.items()
         }
+        self._sight: tuple[torch.Tensor, torch.Tensor] | None = None
         self._arrange()
 
     def _arrange(self) -> None:
@@ -116,20 +117,28 @@ class DecodeCache:
         return self.next_position_P[self.prompt_R] + self.written_R
 
     def begin(self) -> None:
-        """Prepare what all layers of a step have in common: what each row sees, and room."""
+        """Make room for the token that every row feeds next."""
+        self._sight = None
         capacity = next(iter(self.own.values())).keys.shape[2]
         if self.most_written == capacity:
             self.own = {
                 layer: pair.map(lambda x: _grown(x, 2 * capacity))
                 for layer, pair in self.own.items()
             }
-        steps_L = torch.arange(self.longest, device=self.device)
-        steps_T = torch.arange(self.most_written + 1, device=self.device)
-        length_R1 = self.length_P[self.prompt_R][:, None]
-        place_RM = torch.cat([steps_L.expand(len(length_R1), -1), length_R1 + steps_T], 1)
-        self._distance_RM = length_R1 + self.written_R[:, None] - place_RM
-        self._seen_RM = self._distance_RM >= 0
-        self._seen_RM[:, : self.longest] &= steps_L < length_R1
+
+    def _seen(self, window: int | None) -> torch.Tensor:
+        """What each row sees, True [R, longest prompt + most written]; the same in all layers."""
+        if self._sight is None:
+            steps_L = torch.arange(self.longest, device=self.device)
+            steps_T = torch.arange(self.most_written + 1, device=self.device)
+            length_R1 = self.length_P[self.prompt_R][:, None]
+            place_RM = torch.cat([steps_L.expand(len(length_R1), -1), length_R1 + steps_T], 1)
+            distance_RM = length_R1 + self.written_R[:, None] - place_RM
+            seen_RM = distance_RM >= 0
+            seen_RM[:, : self.longest] &= steps_L < length_R1
+            self._sight = seen_RM, distance_RM
+        seen_RM, distance_RM = self._sight
+        return seen_RM if window is None else seen_RM & (distance_RM < window)
 
     def advance(self) -> None:
         """Count the token that every row has fed."""
@@ -146,10 +155,8 @@ class DecodeCache:
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`; the S tokens are one of each row."""
         prompt, own, used = self.prompts[layer], self.own[layer], self.most_written + 1
-        own.keys[self.row_R, :, self.written_R] = key_1KSD[0].transpose(0, 1).to(own.keys.dtype)
-        own.values[self.row_R, :, self.written_R] = (
-            value_1KSD[0].transpose(0, 1).to(own.values.dtype)
-        )
+        self._write(own.keys, key_1KSD)
+        self._write(own.values, value_1KSD)
         heads = prompt.keys.shape[1]
         query_RKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1)) * rule.scale
         to_prompt = self._from_grid(self._to_grid(query_RKQD) @ prompt.keys.transpose(-1, -2))
@@ -158,9 +165,7 @@ class DecodeCache:
         if rule.softcap is not None:
             scores_RKQM = rule.softcap * torch.tanh(scores_RKQM / rule.softcap)
         if rule.window is not None or not self.even:
-            seen_RM = self._seen_RM
-            if rule.window is not None:
-                seen_RM = seen_RM & (self._distance_RM < rule.window)
+            seen_RM = self._seen(rule.window)
             scores_RKQM = scores_RKQM.masked_fill(~seen_RM[:, None, None], float("-inf"))
         wide = torch.promote_types(scores_RKQM.dtype, torch.float32)
         weights_RKQM = torch.softmax(scores_RKQM, -1, dtype=wide).to(own.values.dtype)
@@ -169,6 +174,14 @@ class DecodeCache:
         )
         out_RKQD = of_prompt + weights_RKQM[..., self.longest :] @ own.values[:, :, :used]
         return out_RKQD.flatten(1, 2)[None]
+
+    def _write(self, own_RKTD: torch.Tensor, new_1KSD: torch.Tensor) -> None:
+        """Put one token of each row behind what it has."""
+        new_RKD = new_1KSD[0].transpose(0, 1).to(own_RKTD.dtype)
+        if self.even:  # all in one column
+            own_RKTD[:, :, self.most_written] = new_RKD
+        else:
+            own_RKTD[self.row_R, :, self.written_R] = new_RKD
 
     def _to_grid(self, x_RKQD: torch.Tensor) -> torch.Tensor:
         """Rows sorted under their prompts: [R, K, Q, D] as [P, K, G * Q, D]."""
