@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import torch
@@ -52,6 +53,7 @@ class Decoders:
     Attributes:
         clock: parts ``medrl`` and ``generate``.
         tokens: answer tokens of each of their calls so far, by the same names.
+        longest: tokens of the longest answer of each call.
     """
 
     def __init__(self, folder: Path, most_tokens: int) -> None:
@@ -62,6 +64,7 @@ class Decoders:
         self.most_tokens = most_tokens
         self.clock = Clock(self.policy.device)
         self.tokens: dict[str, list[int]] = {"medrl": [], "generate": []}
+        self.longest: list[int] = []
 
     def medrl(self, prompts: list[list[int]], group: int, index: int) -> Lengths:
         """Sample with medrl; returns how long the answers are."""
@@ -71,6 +74,7 @@ class Decoders:
             answers = self.sampler.sample(prompts, group, params, draw)
         lengths = [[len(a.token_ids) for a in of_prompt] for of_prompt in answers]
         self.tokens["medrl"].append(sum(map(sum, lengths)))
+        self.longest.append(max(map(max, lengths)))
         return lengths
 
     def generate(self, prompts: list[list[int]], group: int, lengths: Lengths) -> None:
@@ -113,6 +117,7 @@ def measure(
         "prompt_tokens": prompt,
         "group": group,
         "prompts": prompts,
+        "longest_answers": decoders.longest[1:],
         "sides": {
             name: {
                 "answers": prompts * group,
@@ -128,7 +133,7 @@ def measure(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    head = ["", "medrl tokens/s", "generate tokens/s", "medrl over generate"]
+    head = ["", "medrl tokens/s", "generate tokens/s", "medrl over generate", "longest answer"]
     return markdown_table(
         head,
         [
@@ -136,6 +141,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                 row["name"],
                 *(shown(spread(s["tokens_per_second"]), 0) for s in row["sides"].values()),
                 shown(row["ratio"]),
+                f"{median(row['longest_answers']):.0f}",
             ]
             for row in rows
         ],
@@ -144,7 +150,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 NOTES = """Medians over {repeat} repetitions, in brackets lowest and highest. The model has
 {parameters} parameters; {prompts} prompts of P tokens, G answers to each, of {answer} tokens on
-average with nearly log-normal lengths, the same for both."""
+average with nearly log-normal lengths, the same for both. Longest answer: its tokens, median;
+``generate`` computes every row up to there."""
 
 
 def main(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class PairJob:
     model: Path
     steps: list[list[Pair]]
     token_budget: int
+
+    def shortened(self, steps: int) -> PairJob:
+        """The first steps of it."""
+        return replace(self, steps=self.steps[:steps])
 
 
 class MedrlPairs:
@@ -158,7 +162,8 @@ class _Trainer(DPOTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
         chosen, rejected = inputs["completion_mask"].sum(1).chunk(2)
         self.answer_tokens = torch.stack([chosen, rejected], 1).tolist()
-        return super().compute_loss(model, inputs, *args, **more)
+        compute: Any = super().compute_loss  # TRL does not say what it takes
+        return compute(model, inputs, *args, **more)
 
 
 def _row(pair: Pair) -> dict[str, str]:

@@ -67,6 +67,10 @@ class Job:
         """Answers of a step."""
         return len(self.steps[0]) * self.group
 
+    def shortened(self, steps: int) -> Job:
+        """The first steps of it."""
+        return replace(self, steps=self.steps[:steps])
+
 
 def reward_of(text: str) -> float:
     """A number in [0, 1) that depends on every word: no two answers to a prompt are equal, so no
