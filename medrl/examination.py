@@ -34,7 +34,7 @@ from medrl.grading.proof import prove
 from medrl.learning.preparation import (
     cases_of,
     fitting,
-    keep_those_that,
+    keep_measurable,
     load_examiner,
     mixed_cases,
 )
@@ -213,7 +213,7 @@ def _fitting(
     if options.protocol == "generated":
         return fitting(policy, cases, recipe.prompt, recipe.evaluation.max_new_tokens)[0]
     form = form_of(source, options.continuation)
-    return keep_those_that(lambda case: encode(policy, case, form), cases)[0]
+    return keep_measurable(lambda case: encode(policy, case, form), cases)[0]
 
 
 # --- the two protocols ---------------------------------------------------------------------------

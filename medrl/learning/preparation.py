@@ -271,17 +271,17 @@ def fitting(
     Raises:
         DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
     """
-    return keep_those_that(lambda c: len(encode_prompt(policy, c, template, room)[1]), cases)
+    return keep_measurable(lambda c: len(encode_prompt(policy, c, template, room)[1]), cases)
 
 
 Measured = TypeVar("Measured")
 
 
-def keep_those_that(
-    fit: Callable[[Case], Measured], cases: Sequence[Case]
+def keep_measurable(
+    measure: Callable[[Case], Measured], cases: Sequence[Case]
 ) -> tuple[list[Case], list[Measured]]:
-    """The cases that ``fit`` takes, and what it gives for each; those it raises a ``DataError`` for
-    are named and set aside.
+    """The cases that can be measured, and what ``measure`` gives for each; those it raises a
+    ``DataError`` for are named and set aside.
 
     Raises:
         DataError: of more than ``MAX_TOO_LONG`` of the cases; the first.
@@ -291,7 +291,7 @@ def keep_those_that(
     faults: list[DataError] = []
     for case in cases:
         try:
-            measured.append(fit(case))
+            measured.append(measure(case))
             kept.append(case)
         except DataError as error:
             faults.append(error)
