@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from medrl.cases.picture import Picture
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 AnswerKind = Literal["option", "number", "phrase", "label", "report"]
@@ -70,7 +72,8 @@ class Case:
     source: Provenance
     context: str = ""
     """Text the question refers to (an abstract, a record), shown before the stem."""
-    images: tuple[str, ...] = ()
+    images: tuple[Picture, ...] = ()
+    """Shown before the question, in this order."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Free labels: specialty, style, hop, condition... used for stratified reporting."""
     difficulty: float | None = None

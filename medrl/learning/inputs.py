@@ -35,7 +35,10 @@ def fingerprint_cases(cases: Iterable[Case]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         tags = sorted(case.tags.items())  # a rationale is trained on
-        digest.update(repr((case.id, case.question, case.context, case.reference, tags)).encode())
+        asked = (case.id, case.question, case.context, case.reference, tags)
+        digest.update(repr(asked).encode())
+        for picture in case.images:
+            digest.update(picture.fingerprint.encode())
     return digest.hexdigest()[:16]
 
 
