@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def causal_lm(model: PreTrainedModel | PeftModel) -> Any:
@@ -29,4 +29,14 @@ def head_logits(model: PreTrainedModel | PeftModel, hidden_ND: torch.Tensor) -> 
     if cap is not None:
         logits_NV = cap * torch.tanh(logits_NV / cap)
     result: torch.Tensor = logits_NV.float() if logits_NV.dtype != torch.float64 else logits_NV
-    return result
+    return without_marks(lm.config, result)
+
+
+def without_marks(config: PreTrainedConfig, logits_NV: torch.Tensor) -> torch.Tensor:
+    """Logits under which the mark of a picture is never written: where it stands, the model looks
+    for a picture. Not infinite, so that entropies stay numbers."""
+    mark = getattr(config, "image_token_id", None)
+    if mark is None:
+        return logits_NV
+    column = torch.tensor([mark], device=logits_NV.device)
+    return logits_NV.index_fill(-1, column, torch.finfo(logits_NV.dtype).min)

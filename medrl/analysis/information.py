@@ -110,12 +110,13 @@ def _members(
     gold = policy.encode(opening[len(before) :] + case.reference.value)
     ends = [0, *(end for _, end in step_spans(think))]
     read = [policy.encode(f"<think>{think[:end]}</think>{before}") for end in ends]
-    _, prompt = encode_prompt(policy, case, template, max(map(len, read)) + len(gold))
+    prompt = encode_prompt(policy, case, template, max(map(len, read)) + len(gold))
     members = []
     for steps in read:
-        tokens = [*prompt, *steps, *gold]
+        tokens = [*prompt.token_ids, *steps, *gold]
         origins = [Origin.TEMPLATE] * (len(prompt) + len(steps)) + [Origin.POLICY] * len(gold)
-        members.append(Member(tokens, origins, [0.0] * len(tokens), number, len(prompt)))
+        zeros = [0.0] * len(tokens)
+        members.append(Member(tokens, origins, zeros, number, len(prompt), prompt.media))
     return members
 
 

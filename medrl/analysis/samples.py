@@ -27,6 +27,7 @@ from medrl.grading import Outcome, normalise
 from medrl.learning.inputs import fingerprint_cases, fingerprint_model
 from medrl.learning.progress import Display
 from medrl.part import Part, Positive
+from medrl.prompt import Media
 from medrl.report.episodes import split_answer
 from medrl.run import generator
 from medrl.run.disk import encode_json, replace_file, write_error
@@ -152,8 +153,9 @@ class _Listener:
         answers_per_prompt: int,
         params: SamplingParams,
         generator: torch.Generator,
+        media: Sequence[Media | None] = (),
     ) -> list[list[Completion]]:
-        found = self.sampler.sample(prompts, answers_per_prompt, params, generator)
+        found = self.sampler.sample(prompts, answers_per_prompt, params, generator, media)
         self.drawn = [completion for answers in found for completion in answers]
         return found
 

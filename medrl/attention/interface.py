@@ -77,7 +77,7 @@ def install(model: PreTrainedModel) -> None:
 def forward(
     trunk: nn.Module,
     tokens_1S: torch.Tensor,
-    positions_1S: torch.Tensor,
+    positions_XS: torch.Tensor,
     structure: Structure,
     **media: torch.Tensor,
 ) -> torch.Tensor:
@@ -85,7 +85,7 @@ def forward(
 
     Args:
         trunk: the model without its head.
-        positions_1S: position ids; a model with several axes takes [axes, 1, S].
+        positions_XS: position ids on X axes; one is enough where all would be alike.
         media: what the model's processor made of images, passed on unread.
     """
     # A mask of four dimensions counts as finished and is handed on; ours is never looked at.
@@ -93,7 +93,8 @@ def forward(
     hidden: torch.Tensor = trunk(
         input_ids=tokens_1S,
         attention_mask=ready,
-        position_ids=positions_1S,
+        # A model of text knows no axes.
+        position_ids=positions_XS if len(positions_XS) == 1 else positions_XS[:, None],
         use_cache=False,
         structure=structure,
         **media,

@@ -16,7 +16,7 @@ from medrl.evaluation.statistics import compare_paired, wilson
 from medrl.grading import Grader, Outcome
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import encode_prompt
-from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
+from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason, sample
 
 FORCED_ANSWER = "<answer>"
 """Prefill that forces the answer at once. It needs ``until=END_OF_ANSWER``: a policy that is used
@@ -98,11 +98,11 @@ class Examiner:
         for start in range(0, len(cases), block):
             part = cases[start : start + block]
             prompts = [
-                [*encode_prompt(self.policy, case, self.template, room)[1], *prefill_ids]
+                encode_prompt(self.policy, case, self.template, room).begun(prefill_ids)
                 for case in part
             ]
             with self.policy.arithmetic():
-                sampled = self.sampler.sample(prompts, answers_per_prompt, params, generator)
+                sampled = sample(self.sampler, prompts, answers_per_prompt, params, generator)
             for case, answers in zip(part, sampled, strict=True):
                 rows.append([self._row(case, prefill, until, answer) for answer in answers])
             if on_progress:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-import torch
-
 from medrl.cases.case import Case
 from medrl.grading.verdict import Verdict
+from medrl.prompt import Media, Prompt
 from medrl.sampling.sampler import StopReason
 
 
@@ -61,16 +60,16 @@ class Episode:
 
 
 def written_episode(
-    prompt_ids: Sequence[int], ids: Sequence[int], text: str, verdict: Verdict, reward: float = 0.0
+    prompt: Prompt, ids: Sequence[int], text: str, verdict: Verdict, reward: float = 0.0
 ) -> Episode:
     """An answer that was written and not sampled: trained on, without behaviour log-probs.
 
     Args:
         ids: of ``text``, the token that ends it included.
     """
-    before = len(prompt_ids)
+    before = len(prompt)
     return Episode(
-        token_ids=(*prompt_ids, *ids),
+        token_ids=(*prompt.token_ids, *ids),
         origins=(Origin.TEMPLATE,) * before + (Origin.POLICY,) * len(ids),
         log_probs=(0.0,) * (before + len(ids)),
         stop=StopReason.END,
@@ -78,21 +77,6 @@ def written_episode(
         verdict=verdict,
         reward=reward,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Media:
-    """The images of a prompt, as the model's own processor made them.
-
-    Attributes:
-        inputs: tensors by the name of the model's argument (``pixel_values``, ...); those of
-            several prompts are joined along their first axis.
-        positions_XP: position ids of the P tokens of the prompt on X axes; what follows the prompt
-            goes on from their largest, the same on every axis.
-    """
-
-    inputs: Mapping[str, torch.Tensor]
-    positions_XP: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +101,11 @@ class Group:
     def rewards(self) -> list[float]:
         """G rewards."""
         return [episode.reward for episode in self.episodes]
+
+
+def group_of(case: Case, prompt: Prompt, episodes: Sequence[Episode]) -> Group:
+    """The answers to one prompt, which is all that they have in common."""
+    return Group(case, prompt.text, len(prompt), tuple(episodes), prompt.media)
 
 
 def flatten(groups: Sequence[Group]) -> list[Episode]:

@@ -21,7 +21,8 @@ from typing import Literal
 import torch
 
 from medrl.attention import GroupedRow, Span
-from medrl.learning.groups import Group, Media, Origin
+from medrl.learning.groups import Group, Origin
+from medrl.prompt import Media, join_media, positions
 
 Mode = Literal["plain", "packed", "shared"]
 ModeChoice = Literal["auto", "plain", "packed", "shared"]
@@ -138,7 +139,7 @@ def lay_out(
         rows.positions_XRS.to(device),
         attention,
         structure,
-        _joined([m for m in rows.media if m is not None], device),
+        join_media(rows.media, device),
         torch.tensor(predicting, device=device),
         torch.tensor(targets, device=device),
         torch.tensor(cells, device=device),
@@ -166,14 +167,14 @@ def _plain(members: Sequence[Member], pad_id: int) -> tuple[_Rows, _Places]:
         padding = longest - member.length
         tokens.append([*member.token_ids[: member.length], *[pad_id] * padding])
         real.append([1] * member.length + [0] * padding)
-    positions = torch.stack([_positions(m, 0, longest) for m in members], 1)
+    where = torch.stack([positions(m.media, 0, longest) for m in members], 1)
     places: _Places = [range(b * longest, (b + 1) * longest) for b in range(len(members))]
-    return _Rows(tokens, positions, real, None, [m.media for m in members]), places
+    return _Rows(tokens, where, real, None, [m.media for m in members]), places
 
 
 def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
     tokens: list[int] = []
-    positions: list[torch.Tensor] = []
+    where: list[torch.Tensor] = []
     spans: list[Span] = []
     media: list[Media | None] = []
     places: list[Sequence[int]] = [()] * len(members)
@@ -181,7 +182,7 @@ def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
     def append(member: Member, start: int, end: int, context: int | None) -> range:
         first = len(tokens)
         tokens.extend(member.token_ids[start:end])
-        positions.append(_positions(member, start, end))
+        where.append(positions(member.media, start, end))
         spans.append(Span(first, len(tokens), context))
         if start == 0:
             media.append(member.media)
@@ -196,23 +197,7 @@ def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
             prefix = append(first, 0, shared, None)
         for b in rows:
             places[b] = [*prefix, *append(members[b], shared, members[b].length, context)]
-    return _Rows([tokens], torch.cat(positions, 1)[:, None], None, spans, media), places
-
-
-def _positions(member: Member, start: int, end: int) -> torch.Tensor:
-    """Position ids [X, end - start] of some of an episode's tokens."""
-    if member.media is None:
-        return torch.arange(start, end)[None]
-    prompt_XP = member.media.positions_XP
-    axes, length = prompt_XP.shape
-    after = torch.arange(max(0, end - length)) + 1 + prompt_XP.max()
-    return torch.cat([prompt_XP, after.expand(axes, -1)], 1)[:, start:end]
-
-
-def _joined(media: Sequence[Media], device: torch.device | str) -> dict[str, torch.Tensor]:
-    """The inputs of several prompts along their first axis."""
-    names = media[0].inputs if media else ()
-    return {name: torch.cat([m.inputs[name] for m in media]).to(device) for name in names}
+    return _Rows([tokens], torch.cat(where, 1)[:, None], None, spans, media), places
 
 
 def _together(members: Sequence[Member], mode: Mode) -> list[list[int]]:

@@ -35,9 +35,9 @@ def hidden_states(model: PreTrainedModel | PeftModel, layout: Layout) -> torch.T
             **layout.media,
         ).last_hidden_state
     else:
-        if len(positions) == 1:  # a model of text knows no axes
-            positions = positions[0]
-        hidden_RSD = forward(trunk, layout.tokens_RS, positions, layout.structure, **layout.media)
+        hidden_RSD = forward(
+            trunk, layout.tokens_RS, positions[:, 0], layout.structure, **layout.media
+        )
     hidden_ND: torch.Tensor = hidden_RSD.flatten(0, 1)[layout.predicting_N]
     return hidden_ND
 

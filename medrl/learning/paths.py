@@ -7,6 +7,8 @@ wrongly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from transformers import PreTrainedModel
 
@@ -15,33 +17,49 @@ from medrl.errors import ModelError
 from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, Mode, lay_out
 from medrl.learning.logprobs import hidden_states
-from medrl.model import causal_lm, head_logits
+from medrl.model import causal_lm, head_logits, without_marks
+from medrl.prompt import Prompt, join_media, positions
 
 PROMPT, ANSWERS = 6, (5, 3)
 """Tokens of the prompt and the answers that are tried."""
 
 
 @torch.no_grad()
-def install_paths(model: PreTrainedModel, vocabulary: int) -> None:
+def install_paths(model: PreTrainedModel, vocabulary: int, seen: Sequence[Prompt] = ()) -> None:
     """Install our attention and compare every path with the model as it came.
+
+    Args:
+        seen: prompts with images, for a model that takes them.
 
     Raises:
         ModelError: a path gives other logits than the model itself, or there is no such path.
     """
-    texts = _texts(vocabulary)
-    device = model.device
     was_training = model.training
     model.eval()
-    expected = [
-        model(input_ids=torch.tensor([text], device=device)).logits[0].float() for text in texts
-    ]
+    ids = _ids(vocabulary, getattr(model.config, "image_token_id", None))
+    prompts = [Prompt("", tuple(ids[:PROMPT])), *seen]
+    answers = [ids[PROMPT + sum(ANSWERS[:i]) :][:n] for i, n in enumerate(ANSWERS)]
+    expected = [[_own_logits(model, prompt.begun(a)) for a in answers] for prompt in prompts]
     install(model)
-    members = [_member(text) for text in texts]
-    wanted = torch.cat([e[PROMPT - 1 : -1] for e in expected])
-    for mode in ("plain", "packed", "shared"):
-        _compare(model, mode, _logits(model, members, mode), wanted)
-    _compare(model, "decoding", _decoded(model, texts), torch.stack([e[PROMPT] for e in expected]))
+    for prompt, logits in zip(prompts, expected, strict=True):
+        behind = len(prompt)
+        wanted = torch.cat([found[behind - 1 : -1] for found in logits])
+        members = [_member(prompt, answer) for answer in answers]
+        for mode in ("plain", "packed", "shared"):
+            _compare(model, mode, _logits(model, members, mode), wanted)
+        first = torch.stack([found[behind] for found in logits])
+        _compare(model, "decoding", _decoded(model, prompt, answers), first)
     model.train(was_training)
+
+
+def _own_logits(model: PreTrainedModel, prompt: Prompt) -> torch.Tensor:
+    """What the model says when it is asked as its authors ask it, [T, V]."""
+    ids_1T = torch.tensor([prompt.token_ids], device=model.device)
+    inputs = join_media([prompt.media], model.device)
+    if inputs:  # which tokens belong to images, as processors tell it
+        inputs["mm_token_type_ids"] = (ids_1T == model.config.image_token_id).int()
+    logits_TV = model(input_ids=ids_1T, **inputs).logits[0].float()
+    return without_marks(model.config, logits_TV)
 
 
 @torch.no_grad()
@@ -51,7 +69,8 @@ def install_score_path(model: PreTrainedModel, vocabulary: int) -> None:
     Raises:
         ModelError: see :func:`install_paths`.
     """
-    texts = _texts(vocabulary)
+    ids = _ids(vocabulary, None)
+    texts = [[*ids[:PROMPT], *ids[-n:]] for n in ANSWERS]
     head = model.get_submodule("score")
     assert isinstance(head, torch.nn.Linear)
     before = head.weight.clone()
@@ -63,7 +82,8 @@ def install_score_path(model: PreTrainedModel, vocabulary: int) -> None:
     ]
     install(model)
     # The token behind a text is never read: what scores it is the state that would predict it.
-    members = [_member([*text, 0]) for text in texts]
+    prompt = Prompt("", tuple(ids[:PROMPT]))
+    members = [_member(prompt, [*text[PROMPT:], 0]) for text in texts]
     for mode in ("plain", "packed", "shared"):
         layout = lay_out(members, mode, 0, model.device)
         mine = head(hidden_states(model, layout)[layout.last_B])
@@ -71,20 +91,17 @@ def install_score_path(model: PreTrainedModel, vocabulary: int) -> None:
     head.weight.copy_(before)
 
 
-def _texts(vocabulary: int) -> list[list[int]]:
+def _ids(vocabulary: int, mark: int | None) -> list[int]:
+    """Ids for a prompt and its answers, drawn at random; never the mark of a picture."""
     draw = torch.Generator().manual_seed(0)
-
-    def ids(count: int) -> list[int]:
-        drawn: list[int] = torch.randint(vocabulary, (count,), generator=draw).tolist()
-        return drawn
-
-    prompt = ids(PROMPT)
-    return [prompt + ids(count) for count in ANSWERS]
+    drawn: list[int] = torch.randint(vocabulary, (PROMPT + sum(ANSWERS),), generator=draw).tolist()
+    return [(i + 1) % vocabulary if i == mark else i for i in drawn]
 
 
-def _member(text: list[int]) -> Member:
-    origins = (Origin.TEMPLATE,) * PROMPT + (Origin.POLICY,) * (len(text) - PROMPT)
-    return Member(text, origins, (0.0,) * len(text), 0, PROMPT)
+def _member(prompt: Prompt, answer: list[int]) -> Member:
+    ids = (*prompt.token_ids, *answer)
+    origins = (Origin.TEMPLATE,) * len(prompt) + (Origin.POLICY,) * len(answer)
+    return Member(ids, origins, (0.0,) * len(ids), 0, len(prompt), prompt.media)
 
 
 def _logits(model: PreTrainedModel, members: list[Member], mode: Mode) -> torch.Tensor:
@@ -92,14 +109,16 @@ def _logits(model: PreTrainedModel, members: list[Member], mode: Mode) -> torch.
     return head_logits(model, hidden_states(model, layout))
 
 
-def _decoded(model: PreTrainedModel, texts: list[list[int]]) -> torch.Tensor:
-    """Logits behind the first answer token of each text, as the sampler computes them."""
-    trunk, prefill = causal_lm(model).base_model, Prefill([PROMPT], model.device)
-    row = torch.tensor([texts[0][:PROMPT]], device=model.device)
-    forward(trunk, row, torch.arange(PROMPT, device=model.device)[None], prefill)
-    cache = DecodeCache(prefill, len(texts))
+def _decoded(model: PreTrainedModel, prompt: Prompt, answers: list[list[int]]) -> torch.Tensor:
+    """Logits behind the first token of each answer, as the sampler computes them."""
+    trunk, device = causal_lm(model).base_model, model.device
+    positions_XP = positions(prompt.media, 0, len(prompt)).to(device)
+    prefill = Prefill([len(prompt)], device, [int(positions_XP.max()) + 1])
+    row = torch.tensor([prompt.token_ids], device=device)
+    forward(trunk, row, positions_XP, prefill, **join_media([prompt.media], device))
+    cache = DecodeCache(prefill, len(answers))
     cache.begin()
-    tokens_1R = torch.tensor([[text[PROMPT] for text in texts]], device=model.device)
+    tokens_1R = torch.tensor([[answer[0] for answer in answers]], device=device)
     hidden_1RD = forward(trunk, tokens_1R, cache.positions_R[None], cache)
     return head_logits(model, hidden_1RD[0])
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from PIL import Image
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -25,7 +28,9 @@ from transformers.utils import logging as transformers_logging
 from medrl.errors import ModelError
 from medrl.learning.paths import install_paths, install_score_path
 from medrl.model import causal_lm
+from medrl.prompt import Prompt
 from medrl.schema import ModelSpec
+from medrl.vision import Sight, load_sight
 
 CLINIC_MODELS = Path(__file__).parent.parent / "clinic" / "models"
 
@@ -40,6 +45,7 @@ class Policy:
             token, without which they are not themselves), or nothing.
         context: most tokens of prompt and answer together.
         chat: whether a prompt is a user's message in the tokenizer's chat template.
+        sight: how pictures are taken; none for a model of text.
     """
 
     model: PreTrainedModel | PeftModel
@@ -51,6 +57,7 @@ class Policy:
     pad_id: int
     context: int
     chat: bool = False
+    sight: Sight | None = None
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """bf16 autocast where the dtype asks for it; nothing in fp32."""
@@ -67,19 +74,36 @@ class Policy:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def encode_prompt(self, text: str) -> list[int]:
-        """Token ids of a text that begins a context: ``start_ids`` first, if it lacks them.
+    def prompt(self, text: str, pictures: Sequence[Image.Image] = ()) -> Prompt:
+        """A text that begins a context, pictures in front: ``start_ids`` first, if it lacks them.
 
-        With ``chat`` the text is what a user says, and the answer is due.
+        With ``chat`` it is what a user says, and the answer is due.
+
+        Raises:
+            ModelError: pictures for a model of text.
+            DataError: see :meth:`medrl.vision.Sight.read`.
         """
-        if self.chat:
-            said = [{"role": "user", "content": text}]
-            text = str(
-                self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        if self.sight is not None:
+            return self.sight.read(text, pictures, self.chat, self.start_ids)
+        if pictures:
+            raise ModelError(
+                f"{type(causal_lm(self.model)).__name__} reads text only, and this prompt has "
+                f"{len(pictures)} pictures",
+                "use a vision-language model, e.g. clinic:vision-base, or cases without pictures",
             )
-        ids = self.encode(text)
+        said = text
+        if self.chat:
+            turn = [{"role": "user", "content": text}]
+            said = str(
+                self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+            )
+        ids = self.encode(said)
         start = list(self.start_ids)
-        return ids if ids[: len(start)] == start else start + ids
+        return Prompt(text, tuple(ids if ids[: len(start)] == start else start + ids))
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a prompt without pictures."""
+        return list(self.prompt(text).token_ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of answer tokens; a trailing stop token is left out, all else is kept."""
@@ -114,7 +138,14 @@ def load_policy(
             f"{path}: chat is asked for, but the tokenizer has no chat template",
             "leave model.chat out, or use the instruct version of the model",
         )
-    model = _load_scorer(path) if scores else _load_model(path)
+    seeing = _sees(path)
+    if scores and seeing:
+        raise ModelError(
+            f"{path}: scores are read from models of text, and this one takes pictures",
+            "train preference and verifier models from a text model",
+        )
+    model = _load_scorer(path) if scores else _load_model(path, seeing)
+    sight = load_sight(path, model, tokenizer) if seeing else None
     stop_ids, pad_id = _stop_and_pad(path, tokenizer, model)
     if spec.dtype == "auto":
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -125,7 +156,7 @@ def load_policy(
         model.config.pad_token_id = pad_id
         install_score_path(model, len(tokenizer))
     else:
-        install_paths(model, len(tokenizer))
+        install_paths(model, len(tokenizer), [] if sight is None else [sight.trial()])
     policy_model: PreTrainedModel | PeftModel = model
     if spec.lora_rank:
         config = LoraConfig(
@@ -149,6 +180,7 @@ def load_policy(
         pad_id,
         int(context),
         spec.chat,
+        sight,
     )
 
 
@@ -185,9 +217,18 @@ def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def _load_model(path: str) -> PreTrainedModel:
+def _sees(path: str) -> bool:
+    """Whether a model takes pictures."""
     try:
-        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+        return hasattr(AutoConfig.from_pretrained(path), "vision_config")
+    except (OSError, ValueError, KeyError):
+        return False  # loading the model says what is wrong
+
+
+def _load_model(path: str, seeing: bool) -> PreTrainedModel:
+    loader = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    try:
+        return loader.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{path}: the model cannot be loaded: {str(error).splitlines()[0]}",
@@ -318,7 +359,7 @@ def load_trained(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -
 
 
 def save_model(policy: Policy, folder: Path) -> None:
-    """Write weights (safetensors) and tokenizer so that ``transformers`` loads them.
+    """Write weights (safetensors) and tokenizer or processor so that ``transformers`` loads them.
 
     Adapters are merged into the weights of a copy.
     """
@@ -326,4 +367,7 @@ def save_model(policy: Policy, folder: Path) -> None:
     if isinstance(model, PeftModel):
         model = copy.deepcopy(model).merge_and_unload()
     causal_lm(model).save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
+    if policy.sight is not None:
+        policy.sight.save(folder)
+    else:
+        policy.tokenizer.save_pretrained(folder)

@@ -271,7 +271,7 @@ def fitting(
     Raises:
         DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
     """
-    return keep_measurable(lambda c: len(encode_prompt(policy, c, template, room)[1]), cases)
+    return keep_measurable(lambda c: len(encode_prompt(policy, c, template, room)), cases)
 
 
 Measured = TypeVar("Measured")

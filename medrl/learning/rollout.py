@@ -12,36 +12,42 @@ from medrl.cases.case import Case
 from medrl.environments.prompts import render
 from medrl.errors import DataError
 from medrl.grading import Grader, declared_answer
-from medrl.learning.groups import Episode, Group, Origin, written_episode
+from medrl.learning.groups import Episode, Group, Origin, group_of, written_episode
 from medrl.learning.policy import Policy
+from medrl.prompt import Prompt
 from medrl.rewards.reward import Paid, Reward
 from medrl.rewards.term import Answer
-from medrl.sampling.sampler import Completion, Sampler, SamplingParams
+from medrl.sampling.sampler import Completion, Sampler, SamplingParams, sample
 
 
-def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> tuple[str, list[int]]:
-    """Prompt text and ids of a case.
+def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> Prompt:
+    """What the policy reads of a case, its pictures first.
 
     Args:
         room: tokens that must stay free for the answer.
 
     Raises:
-        DataError: the prompt is empty, or does not fit the model's context with its answer.
+        DataError: the prompt is empty, does not fit the model's context with its answer, or has a
+            picture that cannot be opened.
+        ModelError: pictures, and a policy that reads text only.
     """
-    prompt = render(case, template)
-    ids = policy.encode_prompt(prompt)
-    if not ids:
+    pictures = [picture.open() for picture in case.images]
+    try:
+        prompt = policy.prompt(render(case, template), pictures)
+    except DataError as error:
+        raise DataError(f"{case.source} (case {case.id}): {error.message}", error.fix) from error
+    if not len(prompt):
         raise DataError(
             f"{case.source} (case {case.id}): the prompt is empty, so nothing predicts an answer",
             "give the case a question, or the recipe a prompt with more than the question",
         )
-    if len(ids) + room > policy.context:
+    if len(prompt) + room > policy.context:
         raise DataError(
-            f"{case.source} (case {case.id}): the prompt has {len(ids)} tokens; with {room} for "
+            f"{case.source} (case {case.id}): the prompt has {len(prompt)} tokens; with {room} for "
             f"the answer it exceeds the model's context of {policy.context}",
             "lower max_new_tokens, drop the case, or use a model with a longer context",
         )
-    return prompt, ids
+    return prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,13 @@ def sample_groups(
     """Sample ``answers_per_prompt`` answers to each case, grade and reward each of them."""
     prompts = [encode_prompt(policy, c, template, params.max_new_tokens) for c in cases]
     with policy.arithmetic():
-        sampled = sampler.sample([ids for _, ids in prompts], answers_per_prompt, params, generator)
+        sampled = sample(sampler, prompts, answers_per_prompt, params, generator)
     answers: list[Answer] = []
-    for number, (case, (prompt, ids), completions) in enumerate(
-        zip(cases, prompts, sampled, strict=True)
-    ):
+    for number, (case, prompt, completions) in enumerate(zip(cases, prompts, sampled, strict=True)):
         for completion in completions:
             text = policy.decode(completion.token_ids)
             verdict = grader.grade(text, case.reference)
-            answers.append(
-                Answer(case, prompt, tuple(ids), text, completion.token_ids, verdict, number)
-            )
+            answers.append(Answer(case, prompt, text, completion.token_ids, verdict, number))
     completions = [completion for row in sampled for completion in row]
     groups: list[Group] = []
     paid = list(zip(answers, completions, reward.pay(answers), strict=True))
@@ -91,16 +93,15 @@ def sample_groups(
             if answer.group == number and pay.value is not None
         )
         if episodes:
-            prompt, ids = prompts[number]
-            groups.append(Group(case, prompt, len(ids), episodes))
+            groups.append(group_of(case, prompts[number], episodes))
     return Rollout(groups, [pay.failure for _, _, pay in paid if pay.value is None])
 
 
 def _episode(answer: Answer, completion: Completion, paid: Paid) -> Episode:
     assert paid.value is not None
-    before, written = len(answer.prompt_ids), len(completion.token_ids)
+    before, written = len(answer.prompt), len(completion.token_ids)
     return Episode(
-        token_ids=(*answer.prompt_ids, *completion.token_ids),
+        token_ids=(*answer.prompt.token_ids, *completion.token_ids),
         origins=(Origin.TEMPLATE,) * before + (Origin.POLICY,) * written,
         log_probs=(0.0,) * before + completion.log_probs,
         stop=completion.stop,
@@ -137,8 +138,7 @@ def target_groups(
                 )
             answer = f"<think>{case.tags['rationale']}</think>{answer}"
         ids = [*policy.encode(answer), policy.stop_ids[0]]
-        prompt, prompt_ids = encode_prompt(policy, case, template, len(ids))
+        prompt = encode_prompt(policy, case, template, len(ids))
         verdict = grader.grade(answer, case.reference)
-        episode = written_episode(prompt_ids, ids, answer, verdict)
-        groups.append(Group(case, prompt, len(prompt_ids), (episode,)))
+        groups.append(group_of(case, prompt, [written_episode(prompt, ids, answer, verdict)]))
     return groups

@@ -19,7 +19,7 @@ from medrl.cases.case import Case
 from medrl.environments.prompts import render
 from medrl.errors import DataError
 from medrl.grading.verdict import Outcome, Verdict
-from medrl.learning.groups import Group, written_episode
+from medrl.learning.groups import Group, group_of, written_episode
 from medrl.learning.layout import ModeChoice, choose_mode, lay_out, members_of
 from medrl.learning.learner import DrawCases, Metrics, Tensors
 from medrl.learning.logprobs import hidden_states
@@ -78,13 +78,13 @@ def scored_group(
 
     A stop token stands behind each: it is never read, but marks the place where the score is read.
     """
-    prompt_ids = policy.encode_prompt(prompt)
+    read = policy.prompt(prompt)
     episodes = []
     for text, label in zip(answers, labels, strict=True):
         ids = [*policy.encode(text), policy.stop_ids[0]]
         verdict = Verdict(Outcome.CORRECT if label else Outcome.WRONG, text, "written", True, "")
-        episodes.append(written_episode(prompt_ids, ids, text, verdict, label))
-    return Group(case, prompt, len(prompt_ids), tuple(episodes))
+        episodes.append(written_episode(read, ids, text, verdict, label))
+    return group_of(case, read, episodes)
 
 
 def scores_of(

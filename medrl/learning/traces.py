@@ -18,10 +18,10 @@ from medrl.cases.case import Case
 from medrl.errors import DataError
 from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
-from medrl.learning.groups import Group, written_episode
+from medrl.learning.groups import Group, group_of, written_episode
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import encode_prompt
-from medrl.sampling.sampler import SamplingParams
+from medrl.sampling.sampler import SamplingParams, sample
 from medrl.sampling.torch_sampler import TorchSampler
 from medrl.stages import TraceStage
 
@@ -46,9 +46,9 @@ def trace_groups(policy: Policy, cases: Sequence[Case], grader: Grader) -> list[
             )
         text = f"<think>{case.tags['rationale']}</think>"
         ids = [*policy.encode(text), policy.stop_ids[0]]
-        prompt, prompt_ids = encode_prompt(policy, case, "trace", len(ids))
-        episode = written_episode(prompt_ids, ids, text, grader.grade(text, case.reference))
-        groups.append(Group(case, prompt, len(prompt_ids), (episode,)))
+        prompt = encode_prompt(policy, case, "trace", len(ids))
+        episode = written_episode(prompt, ids, text, grader.grade(text, case.reference))
+        groups.append(group_of(case, prompt, [episode]))
     return groups
 
 
@@ -109,9 +109,9 @@ def fill(
     reader.sampler.refresh()
     for start in range(0, len(cases), BLOCK):
         part = list(cases[start : start + BLOCK])
-        prompts = [encode_prompt(writer, c, "trace", stage.max_new_tokens)[1] for c in part]
+        prompts = [encode_prompt(writer, c, "trace", stage.max_new_tokens) for c in part]
         with writer.arithmetic():
-            written = sampler.sample(prompts, stage.attempts, params, generator)
+            written = sample(sampler, prompts, stage.attempts, params, generator)
         for attempt in range(stage.attempts):
             open_cases = [
                 (case, found[1].strip())
@@ -160,10 +160,10 @@ def _led_to_answer(
         begun.append("<think>" + redact(trace, case).rstrip())
         ids = policy.encode(begun[-1])
         room = len(ids) + stage.max_new_tokens
-        prompts.append([*encode_prompt(policy, case, reader.template, room)[1], *ids])
+        prompts.append(encode_prompt(policy, case, reader.template, room).begun(ids))
     params = SamplingParams(stage.max_new_tokens, 0.0)
     with policy.arithmetic():
-        sampled = reader.sampler.sample(prompts, 1, params, generator)
+        sampled = sample(reader.sampler, prompts, 1, params, generator)
     return [
         reader.grader.grade(start + policy.decode(answer.token_ids), case.reference).correct
         for (case, _), start, [answer] in zip(cases, begun, sampled, strict=True)

@@ -179,7 +179,7 @@ def columns_of(answers: Sequence[Answer], conversational: bool = False) -> dict[
     cases = [a.case for a in answers]
     tags = sorted({tag for case in cases for tag in case.tags})
     return {tag: [case.tags.get(tag) for case in cases] for tag in tags} | {
-        "prompts": [told("user", a.prompt) for a in answers],
+        "prompts": [told("user", a.prompt.text) for a in answers],
         "completions": [told("assistant", a.text) for a in answers],
         "completion_ids": [list(a.answer_ids) for a in answers],
         "answer": [case.reference.value for case in cases],

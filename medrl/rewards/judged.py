@@ -40,7 +40,7 @@ def texts_of(answer: Answer) -> dict[PartName, str]:
         "question": f"{case.context}\n{case.question}" if case.context else case.question,
         "options": option_lines(reference.options) if letter else "\n".join(reference.options),
         "reference": f"{_named(reference.value, answer)} {reference.unit}".rstrip(),
-        "reasoning": reasoning_of(answer.text, answer.prompt),
+        "reasoning": reasoning_of(answer.text, answer.prompt.text),
         "answer": _named(final, answer),
         "reply": answer.text,
     }
@@ -242,7 +242,7 @@ class Steps:
         questions: list[Question] = []
         for answer in answers:
             known = answer.case.tags.get(self.tag, "")
-            found = steps_of(reasoning_of(answer.text, answer.prompt)) if known else []
+            found = steps_of(reasoning_of(answer.text, answer.prompt.text)) if known else []
             steps.append(found)
             rubric = RUBRICS["step_support"]
             questions += [Question(rubric, {"findings": known, "step": step}) for step in found]

@@ -76,7 +76,7 @@ class Preference(_ModelTerm):
         """The prompt of the policy, and the answer behind it."""
         from medrl.learning.scoring import scored_group
 
-        return scored_group(self.scorer, answer.case, answer.prompt, [text], [0.0])
+        return scored_group(self.scorer, answer.case, answer.prompt.text, [text], [0.0])
 
     def squash(self, raw: float) -> float:
         """See the class."""

@@ -14,6 +14,7 @@ from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, choose_mode, lay_out
 from medrl.learning.logprobs import answer_log_probs
 from medrl.part import Positive
+from medrl.prompt import Prompt
 from medrl.rewards.answer_part import AnswerPart, answer_part
 from medrl.rewards.term import Answer, RewardContext, Score, Term, TermSpec
 
@@ -31,9 +32,9 @@ LEAD: Mapping[Format, tuple[str, str]] = {
 
 
 class _Text(NamedTuple):
-    """Tokens of a prompt, of a reply up to its answer, and of the reference in its place."""
+    """A prompt, and tokens of a reply up to its answer and of the reference in its place."""
 
-    prompt: _Ids
+    prompt: Prompt
     reply: _Ids
     reference: _Ids
 
@@ -70,10 +71,9 @@ class Probability:
         opening = encode(lead) if self.format == "free" else []  # else it is the reply's own
         reply = (*self._before(answer, part), *opening)
         bare = (*encode(self.without), *encode(lead))
-        if len(answer.prompt_ids) + len(reply) + len(reference) > self.policy.context:
+        if len(answer.prompt) + len(reply) + len(reference) > self.policy.context:
             return Score(None, "the reference does not fit into the model's context")
-        prompt = answer.prompt_ids
-        return _Text(prompt, reply, reference), _Text(prompt, bare, reference)
+        return _Text(answer.prompt, reply, reference), _Text(answer.prompt, bare, reference)
 
     def _before(self, answer: Answer, part: AnswerPart) -> list[int]:
         """Tokens of a reply up to its answer: those sampled; only what the last of them has in
@@ -97,7 +97,7 @@ class Probability:
         before it. Every prompt is computed once for all its texts."""
         if not texts:
             return []
-        groups: dict[_Ids, int] = {}
+        groups: dict[Prompt, int] = {}
         members = [_member(text, groups.setdefault(text.prompt, len(groups))) for text in texts]
         mode = choose_mode(members, "auto")
         budget = max(self.token_budget, max(member.length for member in members))
@@ -113,10 +113,11 @@ class Probability:
 
 
 def _member(text: _Text, group: int) -> Member:
-    ids = (*text.prompt, *text.reply, *text.reference)
+    ids = (*text.prompt.token_ids, *text.reply, *text.reference)
     read = len(ids) - len(text.reference)
     origins = [Origin.TEMPLATE] * read + [Origin.POLICY] * len(text.reference)
-    return Member(ids, origins, [0.0] * len(ids), group, len(text.prompt))
+    zeros = [0.0] * len(ids)
+    return Member(ids, origins, zeros, group, len(text.prompt), text.prompt.media)
 
 
 def _gain(reasoned: float, bare: float) -> Score:

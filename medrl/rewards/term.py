@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from medrl.cases.case import AnswerKind, Case
 from medrl.grading.verdict import Verdict
 from medrl.part import Part
+from medrl.prompt import Prompt
 
 if TYPE_CHECKING:
     from medrl.grading import Grader
@@ -25,15 +26,14 @@ class Answer:
     """One answer as a term sees it.
 
     Attributes:
-        prompt: text the model read; ``prompt_ids`` the same as tokens.
+        prompt: what the model read.
         text: what it wrote, the end-of-text token left out; ``answer_ids`` all tokens it wrote.
         verdict: what the grader said of ``text``.
         group: number of its group; answers of a group are to one case and stand side by side.
     """
 
     case: Case
-    prompt: str
-    prompt_ids: tuple[int, ...]
+    prompt: Prompt
     text: str
     answer_ids: tuple[int, ...]
     verdict: Verdict

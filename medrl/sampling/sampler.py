@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from medrl.prompt import Media, Prompt
+
 TokenIds = Sequence[int]
 
 
@@ -78,8 +80,12 @@ class Sampler(Protocol):
         answers_per_prompt: int,
         params: SamplingParams,
         generator: torch.Generator,
+        media: Sequence[Media | None] = (),
     ) -> list[list[Completion]]:
         """``answers_per_prompt`` completions for each prompt, in prompt order.
+
+        Args:
+            media: the images of each prompt; empty where the model reads text only.
 
         The same weights, arguments and generator state give the same completions.
         """
@@ -89,3 +95,17 @@ class Sampler(Protocol):
         """Take over the policy's current weights; called before each step's sampling and before
         each evaluation."""
         ...
+
+
+def sample(
+    sampler: Sampler,
+    prompts: Sequence[Prompt],
+    answers_per_prompt: int,
+    params: SamplingParams,
+    generator: torch.Generator,
+) -> list[list[Completion]]:
+    """The answers of a sampler to prompts that may hold images."""
+    ids = [prompt.token_ids for prompt in prompts]
+    media = [prompt.media for prompt in prompts]
+    images = media if any(media) else []
+    return sampler.sample(ids, answers_per_prompt, params, generator, images)

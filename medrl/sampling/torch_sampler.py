@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from medrl.attention import DecodeCache, Prefill, forward
 from medrl.model import causal_lm, head_logits
+from medrl.prompt import Media, join_media, positions
 from medrl.sampling.drawing import draw
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason, TokenIds
 
@@ -69,6 +70,7 @@ class TorchSampler:
         answers_per_prompt: int,
         params: SamplingParams,
         generator: torch.Generator,
+        media: Sequence[Media | None] = (),
     ) -> list[list[Completion]]:
         """See :class:`medrl.sampling.sampler.Sampler`.
 
@@ -88,7 +90,8 @@ class TorchSampler:
             dtype=torch.float64,
             device=generator.device,
         ).to(self.model.device)
-        job = _Job(self, prompts, answers_per_prompt, params, uniform_NT)
+        images = media or [None] * len(prompts)
+        job = _Job(self, prompts, images, answers_per_prompt, params, uniform_NT)
         done = job.run()
         self.model.train(was_training)
         return [
@@ -108,12 +111,13 @@ class _Job:
         self,
         sampler: TorchSampler,
         prompts: Sequence[TokenIds],
+        media: Sequence[Media | None],
         answers: int,
         params: SamplingParams,
         uniform_NT: torch.Tensor,
     ) -> None:
-        self.sampler, self.prompts, self.params = sampler, prompts, params
-        self.answers, self.uniform_NT = answers, uniform_NT
+        self.sampler, self.prompts, self.media = sampler, prompts, media
+        self.params, self.answers, self.uniform_NT = params, answers, uniform_NT
         self.device = sampler.model.device
         self.stop_ids = sampler.stop_ids.to(self.device)
         self.trunk = causal_lm(sampler.model).base_model
@@ -150,7 +154,7 @@ class _Job:
         if self.answered == self.answers:
             self.waiting, self.answered = self.waiting[count:], 0
 
-        cache, logits_PV = self._read([self.prompts[p] for p in chosen], answers)
+        cache, logits_PV = self._read(chosen, answers)
         index_R = torch.tensor(
             [a.prompt * self.answers + a.number for a in fresh], device=self.device
         )
@@ -171,12 +175,17 @@ class _Job:
             self.cache = cache
         self.state, self.rows = state, self.rows + fresh
 
-    def _read(self, prompts: Sequence[TokenIds], answers: int) -> tuple[DecodeCache, torch.Tensor]:
+    def _read(self, chosen: Sequence[int], answers: int) -> tuple[DecodeCache, torch.Tensor]:
         """Prefill: (cache with ``answers`` rows per prompt, logits [P, V] of the first token)."""
-        prefill = Prefill([len(p) for p in prompts], self.device)
+        prompts = [self.prompts[p] for p in chosen]
+        media = [self.media[p] for p in chosen]
+        where = [positions(m, 0, len(p)) for p, m in zip(prompts, media, strict=True)]
+        prefill = Prefill([len(p) for p in prompts], self.device, [int(w.max()) + 1 for w in where])
         tokens_1S = torch.tensor([[i for p in prompts for i in p]], device=self.device)
-        positions_1S = torch.tensor([[t for p in prompts for t in range(len(p))]]).to(self.device)
-        hidden_1SD = forward(self.trunk, tokens_1S, positions_1S, prefill)
+        positions_XS = torch.cat(where, 1).to(self.device)
+        hidden_1SD = forward(
+            self.trunk, tokens_1S, positions_XS, prefill, **join_media(media, self.device)
+        )
         last_P = torch.tensor([span.end - 1 for span in prefill.spans], device=self.device)
         return DecodeCache(prefill, answers), self._logits(hidden_1SD[0, last_P])
 

@@ -38,6 +38,7 @@ from transformers import PreTrainedModel
 from medrl.errors import SamplingError
 from medrl.learning.policy import Policy
 from medrl.model import causal_lm
+from medrl.prompt import Media
 from medrl.sampling.address import is_this_machine
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason, TokenIds
 
@@ -76,15 +77,19 @@ class _VLLMSampler(ABC):
         answers_per_prompt: int,
         params: SamplingParams,
         generator: torch.Generator,
+        media: Sequence[Media | None] = (),
     ) -> list[list[Completion]]:
         """See :class:`medrl.sampling.sampler.Sampler`. Entropies are empty: not known.
 
         Raises:
+            SamplingError: prompts with images, which this sampler does not send yet.
             SamplingError: the engine cannot be reached, or gave an answer that cannot be trained
                 on (log-probs that are no numbers, another reason to stop, another prompt read).
         """
         if not prompts or not answers_per_prompt:
             return [[] for _ in prompts]
+        if any(one is not None and one.inputs for one in media):
+            raise SamplingError("vLLM is not sent images yet", "set sampler: {engine: torch}")
         if 0 < params.temperature < COLDEST:
             raise SamplingError(
                 f"vLLM cannot sample at temperature {params.temperature:g}",
