@@ -20,7 +20,8 @@ from tests.vision.conftest import LoadSeeing
 
 CHAT = (
     "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}MARK{% else %}{{ c['text'] }}{% endif %}{% endfor %} / {% endfor %}assistant:"
+    "{% if c['type'] == 'image' %}MARK{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    " / {% endfor %}assistant:"
 )
 
 
