@@ -7,10 +7,8 @@ sudden skill that a model does not find when exercises are only a part of the mi
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,17 +19,14 @@ import numpy as np
 import torch
 import typer
 from rich.progress import Progress, TextColumn, TimeRemainingColumn
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from medrl.cases.case import LETTERS
 from medrl.clinic.knowledge import Knowledge, clinic
+from medrl.clinic.making import build_optimizer, learn_tokenizer, prepare_lookup, rate, save
 from medrl.clinic.textbook import AnswerHabits, Library
 from medrl.run import describe_machine
-
-END, PAD = "<|endoftext|>", "<|pad|>"
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 @dataclass(frozen=True)
@@ -68,29 +63,10 @@ class PretrainConfig:
 
 
 def build_tokenizer(knowledge: Knowledge, config: PretrainConfig) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learned on the pretraining text itself; the four tags are ordinary tokens."""
-    library = Library(knowledge, config.seed + 1)
-    source = library.documents(config.mixture)
+    """The tokenizer, learned on the pretraining text itself."""
+    source = Library(knowledge, config.seed + 1).documents(config.mixture)
     texts = (next(source) for _ in range(30_000))
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocabulary - len(TAGS),
-        special_tokens=[END, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    # Not "special": they are answer text like any other and must survive decoding.
-    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=config.context,
-        clean_up_tokenization_spaces=False,
-    )
+    return learn_tokenizer(texts, config.vocabulary, config.context)
 
 
 def packed_rows(
@@ -111,14 +87,6 @@ def packed_rows(
             ids.extend(encoded)
             ids.append(end)
     return np.array(ids[:needed], dtype=np.int64).reshape(rows, row_tokens + 1)
-
-
-def learning_rate(step: int, total: int, config: PretrainConfig) -> float:
-    """Linear warm-up, then cosine to a tenth."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
-    return config.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> LlamaForCausalLM:
@@ -142,78 +110,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> L
         )
     )
     letter_ids = tokenizer(list(LETTERS[:10]), add_special_tokens=False)["input_ids"]
-    prepare_lookup(model, [ids[0] for ids in letter_ids], config.rope_theta)
+    prepare_lookup(model.model, [ids[0] for ids in letter_ids], config.rope_theta)
     return model
-
-
-@torch.no_grad()
-def prepare_lookup(model: LlamaForCausalLM, letter_ids: list[int], rope_theta: float) -> None:
-    """Start one attention circuit where training would otherwise have to stumble upon it.
-
-    Naming the letter of an option takes three things at once: knowing the token just before,
-    finding its earlier occurrence, and knowing what stood two places before that. None of the
-    three pays without the others, so plain training sits on a plateau (in our trials at chance
-    for as long as we waited). Here two heads of the first layer begin by looking one and two
-    tokens back, through their rotary biases, and one head of the second layer begins by matching
-    tokens against what the first head brought. Everything stays trainable; option texts of many
-    tokens, which this does not cover, are left to training. The idea of starting attention from
-    structure instead of noise is that of mimetic initialisation (Trockman and Kolter 2023).
-    """
-    config = model.config
-    size, head = config.hidden_size, config.hidden_size // config.num_attention_heads
-    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.06)
-    for layer in model.model.layers:
-        layer.mlp.down_proj.weight.mul_(0.35)
-        layer.self_attn.o_proj.weight.mul_(0.35)
-    reads = torch.linalg.qr(torch.randn(size, size))[0]
-    writes = torch.linalg.qr(torch.randn(size, size))[0]
-    read_DH = [reads[i * head : (i + 1) * head] for i in (0, 1)]
-    write_DH = [writes[:, i * head : (i + 1) * head] for i in (0, 1)]
-
-    frequency = rope_theta ** (-torch.arange(head // 2) * 2 / head)
-    fast = (frequency > 0.08).float()  # slow rotations cannot tell neighbours apart
-    slow = ((frequency > 0.02) & (frequency < 0.2)).float()
-    nothing = torch.zeros_like(fast)
-    first, second = model.model.layers[0].self_attn, model.model.layers[1].self_attn
-    rows = [slice(i * head, (i + 1) * head) for i in (0, 1)]
-
-    # Layer 1, head 1: the token just before.
-    first.k_proj.bias[rows[0]] += torch.cat([6 * fast, nothing])
-    first.q_proj.bias[rows[0]] += torch.cat(
-        [6 * fast * frequency.cos(), -6 * fast * frequency.sin()]
-    )
-    first.v_proj.weight[rows[0]] = read_DH[0]
-    first.o_proj.weight[:, rows[0]] = 0.15 * write_DH[0]
-    # Layer 1, head 2: the last option letter. Letters share a direction that makes them loud.
-    mark_D = torch.nn.functional.normalize(torch.randn(size), dim=0)
-    embeddings = model.model.embed_tokens.weight
-    embeddings[letter_ids] += 0.06 * size**0.5 * mark_D
-    first.k_proj.weight[rows[1]] = torch.outer(torch.cat([slow, nothing]), mark_D)
-    first.q_proj.bias[rows[1]] += torch.cat([3 * slow, nothing])
-    first.v_proj.weight[rows[1]] = read_DH[1]
-    first.o_proj.weight[:, rows[1]] = 0.3 * write_DH[1]
-    # Layer 2, head 1: an earlier place, not the present one, that holds the token just before;
-    # it brings the letter of that place.
-    second.q_proj.weight[rows[0]] = 1.8 * write_DH[0].T
-    second.k_proj.weight[rows[0]] = 1.8 * read_DH[0]
-    second.q_proj.bias[rows[0]] += torch.cat([-1.5 * slow, nothing])
-    second.k_proj.bias[rows[0]] += torch.cat([1.5 * slow, nothing])
-    second.v_proj.weight[rows[0]] = write_DH[1].T
-    second.o_proj.weight[:, rows[0]] = 0.3 * read_DH[1].T
-
-
-def build_optimizer(model: LlamaForCausalLM, config: PretrainConfig) -> torch.optim.Optimizer:
-    """AdamW; no decay on norms and biases."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.95),
-        fused=True,
-    )
 
 
 def text_loss(logits_BTV: torch.Tensor, rows_BT: torch.Tensor) -> torch.Tensor:
@@ -263,15 +161,6 @@ def batches(
                 yield name, torch.from_numpy(rows)
 
 
-def save(out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write model and tokenizer for ``from_pretrained``; weights in bf16, a few MB."""
-    out.mkdir(parents=True, exist_ok=True)
-    small = copy.deepcopy(model)
-    torch.nn.Module.to(small, torch.bfloat16)
-    small.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-
-
 def pretrain(
     out: Path,
     config: PretrainConfig,
@@ -291,7 +180,7 @@ def pretrain(
         model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
         earlier = json.loads((start / "made.json").read_text())["passes"]
     torch.nn.Module.to(model, device)
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, config.learning_rate, config.weight_decay)
     total = config.exercise_steps + config.mixture_steps
     bracket = tokenizer(" (", add_special_tokens=False)["input_ids"][-1]
     digest, started = hashlib.sha256(), time.monotonic()
@@ -307,7 +196,7 @@ def pretrain(
             digest.update(rows.numpy().tobytes())
             rows = rows.to(device)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, total, config)
+                group["lr"] = rate(step, total, config.learning_rate, config.warmup_steps)
             logits = model(input_ids=rows[:, :-1]).logits
             loss = text_loss(logits, rows) + config.letter_weight[phase] * letter_loss(
                 logits, rows, bracket

@@ -107,5 +107,5 @@ def sample(
     """The answers of a sampler to prompts that may hold images."""
     ids = [prompt.token_ids for prompt in prompts]
     media = [prompt.media for prompt in prompts]
-    images = media if any(media) else []
-    return sampler.sample(ids, answers_per_prompt, params, generator, images)
+    asked = ids, answers_per_prompt, params, generator
+    return sampler.sample(*asked, media) if any(media) else sampler.sample(*asked)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from medrl.clinic import pretrain
+from medrl.clinic import making, pretrain
 from medrl.clinic.knowledge import clinic
 from medrl.clinic.pretrain import PretrainConfig
 from medrl.clinic.textbook import AnswerHabits, Library
@@ -38,8 +38,7 @@ def logits(favourites: list[int], vocabulary: int = 9) -> torch.Tensor:
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
-    config = PretrainConfig(learning_rate=1.0, warmup_steps=4)
-    rates = [pretrain.learning_rate(step, 104, config) for step in range(105)]
+    rates = [making.rate(step, 104, 1.0, 4) for step in range(105)]
     assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert rates[54] == pytest.approx(0.55) and rates[104] == pytest.approx(0.1)
     assert rates[4:] == sorted(rates[4:], reverse=True)
@@ -92,8 +91,8 @@ def test_the_model_starts_with_a_head_that_looks_one_token_back(
 
 def test_norms_and_biases_do_not_decay(tokenizer: PreTrainedTokenizerFast) -> None:
     model = pretrain.build_model(tokenizer, SMALL)
-    matrices, vectors = pretrain.build_optimizer(model, SMALL).param_groups
-    assert matrices["weight_decay"] == SMALL.weight_decay and vectors["weight_decay"] == 0
+    matrices, vectors = making.build_optimizer(model, 1e-3, 0.05).param_groups
+    assert matrices["weight_decay"] == 0.05 and vectors["weight_decay"] == 0
     assert all(p.dim() > 1 for p in matrices["params"])
     assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
 
