@@ -12,6 +12,7 @@ from medrl.chains.cases import chain_cases
 from medrl.clinic.arithmetic import problems
 from medrl.clinic.ehr import ehr_cases
 from medrl.clinic.exams import EXAM_SETS, exam
+from medrl.clinic.phantoms.cases import PHANTOM_SETS, phantom_cases
 from medrl.clinic.preferences import candidates, pairs
 from medrl.clinic.trials import trial_cases
 
@@ -49,4 +50,5 @@ CLINIC_SETS: dict[str, Make] = {
     "pairs-test": _first(pairs, "test"),
     "verify-train": _verified("train"),
     "verify-test": _verified("test-id"),
+    **{name: partial(phantom_cases, name) for name in PHANTOM_SETS},
 }

@@ -1,0 +1,1 @@
+"""Phantoms: drawn medical pictures with known attributes, and what is asked about them."""
