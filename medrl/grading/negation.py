@@ -8,7 +8,7 @@ stands in docs/rewards.md under the guard, which reads answers with this.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from medrl.grading.normalise import normalise
 
@@ -118,3 +118,32 @@ def stem(word: str) -> str:
     word = _BRITISH.sub("e", word).replace("leuco", "leuko")
     plural = len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "is", "us"))
     return word[:-1] if plural else word
+
+
+def claim(text: str) -> dict[str, bool]:
+    """Stems of the content words of a text, each with whether it is denied; what is said last of a
+    word holds. Grades, sides and numbers are content."""
+    return {
+        root: no
+        for clause in clauses(text)
+        for word, no in zip(*scopes(clause), strict=True)
+        if (root := stem(word)) and root not in FILLERS
+    }
+
+
+def stated(text: str, wanted: Mapping[str, bool]) -> bool | None:
+    """Whether ``text`` says what a :func:`claim` says.
+
+    A clause speaks of it if it holds all of its words; the last such clause decides. Whole words in
+    any order: a synonym is not seen.
+
+    Returns:
+        True if each word is asserted or denied as in the claim, False if one is not, ``None`` where
+        no clause speaks of it.
+    """
+    found = None
+    for clause in clauses(text) if wanted else ():
+        said = {stem(word): no for word, no in zip(*scopes(clause), strict=True)}
+        if wanted.keys() <= said.keys():
+            found = all(said[word] == no for word, no in wanted.items())
+    return found
