@@ -79,6 +79,7 @@ def test_a_judge_sees_these_texts() -> None:
         "question": "Abstract.\nWhy?",
         "options": "A. aspirin\nB. insulin\nC. surgery\nD. rest",
         "reference": "B. insulin",
+        "findings": "",
         "reasoning": "sugar is high",
         "answer": "A. aspirin",
         "reply": WRONG,
