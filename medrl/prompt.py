@@ -53,9 +53,9 @@ def join_media(
     return {name: torch.cat(values, axis).to(device) for name, values in found.items()}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text that is to be answered.
+    """A text that is to be answered; equal where text, tokens and the very same images are.
 
     Attributes:
         text: what is asked, without images and the frame of a chat.

@@ -85,7 +85,9 @@ def build_model(
 ) -> Qwen2VLForConditionalGeneration:
     """A small Qwen2-VL from its config, weights drawn anew, its text half set up to look up."""
     torch.manual_seed(config.seed)
-    image, video, start, stop = tokenizer.convert_tokens_to_ids([IMAGE, VIDEO, START, STOP])
+    image, video, start, stop = (
+        tokenizer.convert_tokens_to_ids(mark) for mark in (IMAGE, VIDEO, START, STOP)
+    )
     half = config.hidden // config.heads // 2
     axes = [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8]  # time, row, column
     model = Qwen2VLForConditionalGeneration(

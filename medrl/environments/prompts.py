@@ -59,7 +59,7 @@ def render(case: Case, template: str) -> str:
     reference = case.reference
     stem = f"{case.context}\n{case.question}" if case.context else case.question
     if not reference.options:
-        text = text.replace("{options}\n", "")
+        text = text.replace("{options}\n", "").replace("\n{options}", "")
     gold = reference.value
     if reference.kind == "option":
         gold = f"{gold}. {reference.gold_text}"

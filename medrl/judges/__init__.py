@@ -6,7 +6,7 @@ Behind one interface a rule, a local model or an endpoint; ``build_judge`` makes
 
 from medrl.judges.build import build_judge, check_judge
 from medrl.judges.judge import Counts, Failure, Judge, Judgement, Question
-from medrl.judges.rubrics import RUBRICS, AnyRubric, PartName, Rubric
+from medrl.judges.rubrics import RUBRICS, AnyRubric, PartName, Rubric, choice_rubric
 from medrl.judges.rule import RuleJudge
 from medrl.judges.spec import JudgeSpec
 
@@ -24,4 +24,5 @@ __all__ = [
     "RuleJudge",
     "build_judge",
     "check_judge",
+    "choice_rubric",
 ]

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from medrl.errors import JudgeError
 from medrl.grading import Grader
 from medrl.judges.judge import Judge
+from medrl.judges.reasoning import findings_rule, reasoning_rule
 from medrl.judges.rule import Rule, RuleJudge, grader_rule, implied, keywords_rule, overlap_rule
 from medrl.judges.spec import API_KEY, JudgeSpec
 
@@ -80,4 +81,8 @@ def _rule(spec: JudgeSpec, grader: Grader) -> Rule:
         return implied
     if spec.rule == "overlap":
         return overlap_rule(spec.threshold)
+    if spec.rule == "reasoning":
+        return reasoning_rule(spec.least_words)
+    if spec.rule == "findings":
+        return findings_rule(spec.threshold)
     return keywords_rule(spec.keywords)

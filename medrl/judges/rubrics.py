@@ -70,6 +70,11 @@ _SAME = (
     "answer that is broader or narrower in a way that matters to the patient, that offers several "
     "alternatives, or that contradicts itself is not the same."
 )
+_ASPECTS = (
+    "it names the findings of the question that matter; it leads from these findings to a "
+    "conclusion step by step; nothing in it contradicts the answer that is given; it is "
+    "specific to this case, without filler or repetition."
+)
 
 _SHIPPED = (
     Rubric(
@@ -113,16 +118,56 @@ _SHIPPED = (
     Rubric(
         name="reasoning_quality",
         task=(
-            "Score the reasoning. Give up to 0.25 for each of four aspects and add them up: it "
-            "names the findings of the question that matter; it leads from these findings to a "
-            "conclusion step by step; nothing in it contradicts the answer that is given; it is "
-            "specific to this case, without filler or repetition."
+            "Score the reasoning. Give up to 0.25 for each of four aspects and add them up: "
+            f"{_ASPECTS}"
         ),
         parts=("question", "options", "reasoning", "answer"),
+    ),
+    # The same on the scale RARL's judge has, with what is known of the picture.
+    Rubric(
+        name="reasoning",
+        task=f"Score the reasoning from 0 to 10 by four aspects of equal weight: {_ASPECTS}",
+        parts=("question", "options", "findings", "reasoning", "answer"),
+        high=10.0,
+    ),
+    # The semantic alignment of "Toward Effective RL Fine-Tuning for Medical VQA".
+    Rubric(
+        name="soundness",
+        task=(
+            "Decide whether the reasoning is clinically sound and fits the answer that is given "
+            "after it. Reasoning that states something medically false, that contradicts the "
+            "findings where they are shown, or that does not support the answer is not sound. "
+            "yes: it is sound and fits; no: it is not or does not."
+        ),
+        parts=("question", "options", "findings", "reasoning", "answer"),
+        labels=_YES_NO,
     ),
 )
 RUBRICS: dict[str, Rubric] = {rubric.name: rubric for rubric in _SHIPPED}
 """The rubrics that ship with medrl, by name."""
+
+UNDECIDED = "undecided"
+
+
+def choice_rubric(letters: str) -> Rubric:
+    """CAPO's hidden answer: which of the options does the reasoning come to? The judge sees options
+    and reasoning alone.
+
+    Args:
+        letters: of the options. They and ``undecided`` are the labels; the value of a letter is its
+            place from 1, so that the question is the same whatever answer was given.
+    """
+    return Rubric(
+        name="decision",
+        task=(
+            "Say which of the options the reasoning comes to. Whether it is medically right does "
+            "not matter. Do not solve the question yourself: take what the reasoning concludes. "
+            f"{UNDECIDED}: it comes to none of them, to several, or breaks off before it decides."
+        ),
+        parts=("options", "reasoning"),
+        labels={UNDECIDED: 0.0, **{letter: float(i) for i, letter in enumerate(letters, 1)}},
+        high=float(len(letters)),
+    )
 
 
 def _by_name(given: Any) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from medrl.errors import DataError
 from medrl.grading import Grader, normalise
-from medrl.grading.numbers import quantities
+from medrl.judges.conclusion import conclusion
 from medrl.judges.judge import Counting, Counts, Failure, Judgement, Question
 from medrl.judges.rubrics import Rubric
 
@@ -62,32 +61,17 @@ def grader_rule(grader: Grader) -> Rule:
     return judge
 
 
-_READABLE = ("option", "label", "number")
-
-
 def implied(question: Question) -> Judgement:
-    """Does the reasoning come to the answer?
-
-    The reasoning is read by the grader as if it were the whole reply; what it declares is then the
-    reference for the answer. CAPO's cheap substitute for a model.
-    """
+    """Does the reasoning come to the answer? See :func:`medrl.judges.conclusion.conclusion`: CAPO's
+    cheap substitute for a model."""
     reference, texts = question.reference, question.texts
     assert reference is not None
-    if reference.kind not in _READABLE:
-        return Judgement.failed(
-            Failure.NOT_APPLICABLE, f"a rule cannot read a {reference.kind} out of reasoning"
-        )
-    free = Grader(format="free")
-    implied = free.grade(texts.get("reasoning", ""), reference).answer
-    if not implied:
-        return said(question.rubric, False, "the reasoning comes to no single answer")
-    wanted = replace(reference, value=implied)
-    if reference.kind == "number":
-        [number, *_] = quantities(implied)
-        wanted = replace(reference, value=str(number.value), unit=number.unit or reference.unit)
-    same = free.grade(f"<answer>{texts.get('answer', '')}</answer>", wanted).correct
-    reason = "is the answer given" if same else "is not the answer given"
-    return said(question.rubric, same, f"the reasoning comes to {implied}, which {reason}")
+    if reference.kind == "report":
+        return Judgement.failed(Failure.NOT_APPLICABLE, "a rule cannot read a report")
+    found = conclusion(
+        texts.get("reasoning", ""), texts.get("answer", ""), reference, texts.get("question", "")
+    )
+    return said(question.rubric, found.agrees is True, found.reason)
 
 
 _FILLER = {

@@ -14,7 +14,7 @@ from medrl.sampling.address import host_of, is_this_machine
 API_KEY = "MEDRL_JUDGE_API_KEY"
 """Environment variable with the key of an endpoint, unless a recipe names another."""
 
-RuleName = Literal["grader", "implied", "overlap", "keywords"]
+RuleName = Literal["grader", "implied", "overlap", "keywords", "reasoning", "findings"]
 
 Seconds = Annotated[float, Field(gt=0)]
 Price = Annotated[float, Field(ge=0)]
@@ -27,11 +27,15 @@ class JudgeSpec(Part):
 
     rule: RuleName | None = None
     """Of kind ``rule``: ``grader`` (the answer is right), ``implied`` (the reasoning comes to the
-    answer), ``overlap`` (words of a step stand in the findings), ``keywords`` (words named)."""
+    answer), ``overlap`` (words of a step stand in the findings), ``keywords`` (words named),
+    ``reasoning`` (RARL's four aspects), ``findings`` (the reasoning names the case's findings)."""
     keywords: tuple[str, ...] = ()
     """Of rule ``keywords``: words or phrases that the reasoning should name."""
     threshold: Share = 0.6
-    """Of rule ``overlap``: share of a step's content words that makes it supported (ours)."""
+    """Of rule ``overlap``: share of a step's content words that makes it supported; of rule
+    ``findings``: share of the case's findings that is enough (both ours)."""
+    least_words: Positive = 20
+    """Of rule ``reasoning``: fewer words are trivial (ours)."""
 
     model: str | None = None
     """Of kind ``model``: folder, hub id or ``clinic:NAME``; of kind ``endpoint``: the name it
@@ -110,14 +114,16 @@ class JudgeSpec(Part):
     def _check_rule(self) -> None:
         if self.rule is None:
             raise ValueError(
-                "a judge of kind rule needs a rule; add rule: grader, implied, overlap or keywords"
+                f"a judge of kind rule needs a rule; add rule: {' or '.join(RUBRICS_OF)}"
             )
         if self.rule != "keywords":
             self._refuse("keywords", "rule: keywords")
         elif not self.keywords:
             raise ValueError("rule keywords needs keywords; list the words that are looked for")
-        if self.rule != "overlap":
-            self._refuse("threshold", "rule: overlap")
+        if self.rule not in ("overlap", "findings"):
+            self._refuse("threshold", "rule: overlap or rule: findings")
+        if self.rule != "reasoning":
+            self._refuse("least_words", "rule: reasoning")
 
     def _check_endpoint(self) -> None:
         if self.url is None:
@@ -171,7 +177,7 @@ def check_url(url: str, allow_remote: bool) -> None:
 
 
 _KINDS = {
-    **dict.fromkeys(("rule", "keywords", "threshold"), ("rule",)),
+    **dict.fromkeys(("rule", "keywords", "threshold", "least_words"), ("rule",)),
     "model": ("model", "endpoint"),
     **dict.fromkeys(("mode", "dtype", "token_budget", "least_mass"), ("model",)),
     "max_new_tokens": ("endpoint", "model"),
@@ -200,6 +206,8 @@ RUBRICS_OF: dict[str, tuple[str, ...]] = {
     "grader": ("equivalence", "verifier"),
     "implied": ("consistency",),
     "overlap": ("step_support",),
-    "keywords": ("reasoning_quality",),
+    "keywords": ("reasoning_quality", "reasoning"),
+    "reasoning": ("reasoning",),
+    "findings": ("soundness",),
 }
 """Which rubrics a rule can answer."""

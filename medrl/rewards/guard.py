@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from medrl.grading.normalise import normalise
+from medrl.grading.negation import FILLERS, clauses, scopes, stem
 
 _OPPOSITES = (
     ("benign", "malignant"),
@@ -75,60 +75,10 @@ _SIDES |= {"bilaterally": "both", "unilateral": "one", "unilaterally": "one"}
 _BOTH = re.compile(
     r"\bboth (sides|lungs?|lobes|eyes|ears|kidneys|breasts|ovaries|testes|legs|arms)"
 )
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_GRADES = _set(
-    "mild moderate severe large small significant focal obvious definite new clear active"
-)
-_FILLERS = _set(
-    "a an the of in on to for and or at by from with it its this that there he she patient any "
-    "other is are was were be been being has have had do does did evidence sign indication "
-    "suggestion finding feature history likely probable possible probably possibly suspected "
-    "consistent suggestive seen identified found noted shown shows show present positive image "
-    "answer"
-)
-
-# A comma ends a scope, but not inside a list.
-_CLAUSES = re.compile(
-    r"[.;:!?\n]+(?:\s|$)|\b(?:but|however|though|although|except|whereas|while|yet)\b", re.I
-)
-_COMMA = re.compile(r",(?:\s|$)")
-_LISTED = re.compile(r"\b(?:or|nor)\b", re.I)
-_SCOPE_ENDS = _set(
-    "with due because secondary causing caused which who has have had present positive shows"
-)
-
-_NOT = r"(?:not|isnt|arent|wasnt|werent)"
-_EXCLUDE = r"(?:exclud\w*|rul\w+ out)"
-_NON = re.compile(r"\bnon (?=[a-z]{4})")  # "non-small cell" denies the size, not the tumour
-_UNDECIDED = re.compile(  # neither said nor denied for certain: read as said
-    rf"\b(?:can ?not|cant|could not|couldnt|{_NOT}|difficult to) (?:be )?(?:\w+ly )?{_EXCLUDE}\b"
-    r"|\b(?:to )?(?:exclude|rule out)\b"
-    r"|\b(?:no|without) (?:significant |interval )?(?:change|increase|decrease)\b"
-    r"|\bnot (?:only|necessarily|certain|sure|uncommon)\b|\b(?:no|without) doubt\b"
-)
-_SEEN = (
-    r"(?:seen|identified|present|detected|found|noted|visuali[sz]ed|demonstrated|evident|observed|"
-    r"appreciated|visible|suspected|confirmed|likely|shown|there)"
-)
-_BEHIND = re.compile(
-    rf"\b(?:(?:is|are|was|were|has been|have been) )?{_NOT} (?:been )?(?:\w+ly )?{_SEEN}\b"
-    rf"|\b(?:is|are|was|were|been) (?:absent|negative|unlikely|excluded|ruled out)\b"
-    r"(?! (?:for|of)\b)"
-)
-_EITHER_WAY = re.compile(r"\b(?:absent|negative|unlikely|excluded|ruled out)\b")
-_AHEAD = re.compile(
-    r"\b(?:no|not|without|never|neither|nor|none|negative for|absen(?:ce|t) of|lack(?:s|ing)?"
-    r"(?: of)?|free of|den(?:y|ies|ied|ying)|excludes|rules out|isnt|arent|wasnt|werent|doesnt|"
-    r"dont|didnt|hasnt|havent|fail(?:s|ed)? to show)\b"
-)
-_BRITISH = re.compile("ae|(?<=rrh)oe|^oe|(?<=^f)oe")
-_FORTH, _BACK = "FORTH", "BACK"  # no word of a normal form has capitals
-_MARKS = {_FORTH, _BACK}
+_GRADES = {
+    "mild", "moderate", "severe", "large", "small", "significant", "focal", "obvious", "definite",
+    "new", "clear", "active",
+}  # fmt: skip
 
 LONGEST = 2000
 """Characters that are read: a longer answer is no answer to compare, but a loop."""
@@ -185,56 +135,10 @@ def _listed(names: Iterable[str]) -> str:
 
 def _claims(text: str) -> _Claims:
     claims = _Claims()
-    for segment in _segments(text[:LONGEST]):
-        words, denied = _scopes(segment)
+    for segment in clauses(text[:LONGEST]):
+        words, denied = scopes(segment)
         _read(words, denied, claims)
     return claims
-
-
-def _segments(text: str) -> Iterator[str]:
-    """Stretches of text, in normal form, that a negation does not reach out of."""
-    for clause in _CLAUSES.split(text):
-        parts = _COMMA.split(clause)
-        while parts:
-            part = parts.pop(0)
-            if _AHEAD.search(normalise(part)):  # "no fever, cough or chills" is one scope
-                last = max((i for i, p in enumerate(parts) if _LISTED.search(p)), default=-1)
-                part = " ".join([part, *parts[: last + 1]])
-                del parts[: last + 1]
-            if words := normalise(part):
-                yield words
-
-
-def _scopes(segment: str) -> tuple[list[str], list[bool]]:
-    """Words of a segment, triggers left out, and which of them are denied."""
-    segment = _UNDECIDED.sub(" ", _NON.sub("non", segment))
-    segment = _BEHIND.sub(f" {_BACK} ", segment)
-    ahead = _AHEAD.sub(f" {_FORTH} ", segment)
-
-    def either(found: re.Match[str]) -> str:
-        before = map(_stem, ahead[: found.start()].split())
-        return f" {_BACK} " if set(before) - _FILLERS - _MARKS else f" {_FORTH} "
-
-    marked = _EITHER_WAY.sub(either, ahead).split()
-    words = [w for w in marked if w not in _MARKS]
-    denied = [False] * len(words)
-    at, forward = 0, False
-    for mark in marked:
-        if mark == _FORTH:
-            forward = True
-        elif mark == _BACK:
-            forward = False
-            for i in reversed(range(at)):
-                if words[i] in _SCOPE_ENDS:
-                    break
-                denied[i] = True
-        else:
-            forward = forward and mark not in _SCOPE_ENDS
-            denied[at] = forward
-            at += 1
-    if not words and marked:
-        return [""], [True]
-    return words, denied
 
 
 def _read(words: list[str], denied: list[bool], claims: _Claims) -> None:
@@ -242,46 +146,39 @@ def _read(words: list[str], denied: list[bool], claims: _Claims) -> None:
     if words in (["yes"], ["present"], ["positive"]) or words == [""]:
         claims.findings.setdefault("", set()).add(not denied[0])
         return
-    stems = [_stem(word) for word in words]
-    content = [s.isalpha() and s not in _FILLERS for s in stems]
+    stems = [stem(word) for word in words]
+    content = [s.isalpha() and s not in FILLERS for s in stems]
     head = [c and not _qualifies(s) for s, c in zip(stems, content, strict=True)]
     # "not malignant" denies malignant; "no acute fracture" denies the fracture, not acuteness.
     only = not any(h for h, no in zip(head, denied, strict=True) if no)
-    for stem, is_content, is_head, no in zip(stems, content, head, denied, strict=True):
+    for word, is_content, is_head, no in zip(stems, content, head, denied, strict=True):
         if is_head or (is_content and no and only) or (is_content and not no):
-            claims.findings.setdefault(stem, set()).add(not no)
+            claims.findings.setdefault(word, set()).add(not no)
         if not no:
-            if stem in _SIDES:
-                claims.sides.add(_SIDES[stem])
-            for axis, pole in _axes(stem):
-                claims.poles.setdefault(axis, {})[pole] = stem
+            if word in _SIDES:
+                claims.sides.add(_SIDES[word])
+            for axis, pole in _axes(word):
+                claims.poles.setdefault(axis, {})[pole] = word
     if _BOTH.search(" ".join(words)):
         claims.sides.add("both")
 
 
-def _qualifies(stem: str) -> bool:
-    return stem in _POLES or stem in _SIDES or stem in _GRADES
+def _qualifies(word: str) -> bool:
+    return word in _POLES or word in _SIDES or word in _GRADES
 
 
-def _axes(stem: str) -> Iterator[tuple[tuple[object, ...], int]]:
-    """Axes of opposites that a word has a place on."""
-    if stem in _POLES:
-        axis, pole = _POLES[stem]
+def _axes(word: str) -> Iterator[tuple[tuple[object, ...], int]]:
+    """Axes of opposites that the stem of a word has a place on."""
+    if word in _POLES:
+        axis, pole = _POLES[word]
         yield (axis,), pole
-    if len(root := stem.removeprefix("non")) >= 4:
-        yield ("non", root), int(root != stem)
+    if len(root := word.removeprefix("non")) >= 4:
+        yield ("non", root), int(root != word)
     for pair in _PREFIXES:
         for pole, prefix in enumerate(pair):
-            if stem.startswith(prefix) and len(stem) >= len(prefix) + 4:
-                yield (*pair, stem.removeprefix(prefix)), pole
+            if word.startswith(prefix) and len(word) >= len(prefix) + 4:
+                yield (*pair, word.removeprefix(prefix)), pole
     for pair in _SUFFIXES:
         for pole, suffix in enumerate(pair):
-            if stem.endswith(suffix) and len(stem) >= len(suffix) + 3:
-                yield (*pair, stem.removesuffix(suffix)), pole
-
-
-def _stem(word: str) -> str:
-    """A word without the s of a plural, in American spelling."""
-    word = _BRITISH.sub("e", word).replace("leuco", "leuko")
-    plural = len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "is", "us"))
-    return word[:-1] if plural else word
+            if word.endswith(suffix) and len(word) >= len(suffix) + 3:
+                yield (*pair, word.removesuffix(suffix)), pole

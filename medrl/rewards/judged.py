@@ -31,7 +31,8 @@ from medrl.rewards.term import Answer, RewardContext, Score, Term, TermSpec
 
 
 def texts_of(answer: Answer) -> dict[PartName, str]:
-    """All that a rubric can ask to be shown of an answer, but ``findings`` and ``step``."""
+    """All that a rubric can ask to be shown of an answer, but ``step``; what the case does not have
+    is empty."""
     case = answer.case
     reference = case.reference
     letter = reference.kind == "option"
@@ -40,6 +41,7 @@ def texts_of(answer: Answer) -> dict[PartName, str]:
         "question": f"{case.context}\n{case.question}" if case.context else case.question,
         "options": option_lines(reference.options) if letter else "\n".join(reference.options),
         "reference": f"{_named(reference.value, answer)} {reference.unit}".rstrip(),
+        "findings": case.tags.get("findings", ""),
         "reasoning": reasoning_of(answer.text, answer.prompt.text),
         "answer": _named(final, answer),
         "reply": answer.text,
@@ -77,36 +79,40 @@ class Judged:
 
     def score(self, answers: Sequence[Answer]) -> list[Score]:
         """See :class:`medrl.rewards.term.Term`."""
-        return asked_of(self.judge, self.rubric, answers, lambda answer, judged: judged)
+        questions = [question_of(self.rubric, answer) for answer in answers]
+        return asked_of(self.judge, questions, answers, lambda _, judged: judged.value, self.low)
+
+
+def question_of(rubric: Rubric, answer: Answer) -> Question:
+    """What a rubric asks about an answer."""
+    return Question(rubric, texts_of(answer), answer.case.reference)
 
 
 def asked_of(
     judge: Judge,
-    rubric: Rubric,
+    questions: Sequence[Question],
     answers: Sequence[Answer],
-    worth: Callable[[Answer, float], float],
-    without: float | None = None,
+    worth: Callable[[Answer, Judgement], float | None],
+    without: float,
 ) -> list[Score]:
-    """Ask about all answers that have what the rubric judges; the others are not asked about.
+    """Ask about all answers that have what their question judges; the others are not asked about.
 
     Args:
-        worth: from an answer and its judged value to the value of the term.
-        without: value of an answer that lacks what is judged; none: the rubric's lowest.
+        questions: one per answer.
+        worth: from an answer and its judgement, which has a value, to the value of the term.
+        without: value of an answer that lacks what is judged.
     """
-    texts = [texts_of(answer) for answer in answers]
-    lacks = [next((part for part in rubric.judged if not t.get(part)), None) for t in texts]
-    asked = [i for i, part in enumerate(lacks) if part is None]
-    questions = [Question(rubric, texts[i], answers[i].case.reference) for i in asked]
-    judged = dict(zip(asked, judge.ask(questions), strict=True))
-    lowest = rubric.low if without is None else without
+    lacks = [next((p for p in q.rubric.judged if not q.texts.get(p)), None) for q in questions]
+    asked = [question for question, part in zip(questions, lacks, strict=True) if part is None]
+    judged = iter(judge.ask(asked))
     scores = []
-    for i, (answer, part) in enumerate(zip(answers, lacks, strict=True)):
+    for answer, part in zip(answers, lacks, strict=True):
         if part is not None:
-            scores.append(Score(lowest, f"there is no {part} to be judged"))
-        elif (value := judged[i].value) is None:
-            scores.append(_failed(judged[i]))
+            scores.append(Score(without, f"there is no {part} to be judged"))
+        elif (judgement := next(judged)).value is None:
+            scores.append(_failed(judgement))
         else:
-            scores.append(Score(worth(answer, value), judged[i].reason))
+            scores.append(Score(worth(answer, judgement), judgement.reason))
     return scores
 
 
@@ -146,7 +152,7 @@ class JudgeTermSpec(JudgedSpec):
     @model_validator(mode="after")
     def _can_be_answered(self) -> JudgeTermSpec:
         self.judge.check_rubric(self.rubric)
-        if {"findings", "step"} & set(self.rubric.parts):
+        if "step" in self.rubric.parts:
             raise ValueError(
                 f"rubric {self.rubric.name!r} is about single steps; use term: steps instead"
             )
@@ -195,10 +201,11 @@ class GenerativeVerifier:
 
     def score(self, answers: Sequence[Answer]) -> list[Score]:
         """See :class:`medrl.rewards.term.Term`."""
-        return asked_of(self.judge, RUBRICS["equivalence"], answers, self._worth, without=self.low)
+        questions = [question_of(RUBRICS["equivalence"], answer) for answer in answers]
+        return asked_of(self.judge, questions, answers, self._worth, without=self.low)
 
-    def _worth(self, answer: Answer, judged: float) -> float:
-        if judged < 0.5:
+    def _worth(self, answer: Answer, judged: Judgement) -> float:
+        if judged.value is None or judged.value < 0.5:
             return 0.0
         reference = answer.case.reference
         given = answer_of(answer.text, answer.verdict, reference)

@@ -12,6 +12,7 @@ from medrl.judges import Counts, Judge
 from medrl.part import Part
 from medrl.rewards.calculator import CalculatorSpec
 from medrl.rewards.chain import ChainSpec
+from medrl.rewards.decision import DecisionSpec
 from medrl.rewards.function import FunctionSpec
 from medrl.rewards.graded import GradedSpec
 from medrl.rewards.judged import (
@@ -23,7 +24,9 @@ from medrl.rewards.judged import (
 from medrl.rewards.length import LengthSpec
 from medrl.rewards.models import PreferenceSpec, VerifierSpec
 from medrl.rewards.overlap import OverlapSpec
+from medrl.rewards.perception import PerceptionSpec
 from medrl.rewards.probability import ProbabilitySpec
+from medrl.rewards.reasoning import ReasoningSpec
 from medrl.rewards.rule import CorrectSpec, FormatSpec
 from medrl.rewards.similarity import SimilaritySpec
 from medrl.rewards.term import Answer, RewardContext, Term, TermSpec
@@ -32,6 +35,7 @@ _AnyTerm = (
     CalculatorSpec
     | ChainSpec
     | CorrectSpec
+    | DecisionSpec
     | FormatSpec
     | FunctionSpec
     | GenerativeVerifierSpec
@@ -39,8 +43,10 @@ _AnyTerm = (
     | JudgeTermSpec
     | LengthSpec
     | OverlapSpec
+    | PerceptionSpec
     | PreferenceSpec
     | ProbabilitySpec
+    | ReasoningSpec
     | SimilaritySpec
     | SoftVerifierSpec
     | StepsSpec

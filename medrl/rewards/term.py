@@ -30,6 +30,9 @@ class Answer:
         text: what it wrote, the end-of-text token left out; ``answer_ids`` all tokens it wrote.
         verdict: what the grader said of ``text``.
         group: number of its group; answers of a group are to one case and stand side by side.
+        perturbed: what the grader said of answers to the same case with its pictures perturbed, as
+            many as were sampled to the case itself; the same for all of a group. Empty where the
+            recipe asks for none.
     """
 
     case: Case
@@ -38,6 +41,7 @@ class Answer:
     answer_ids: tuple[int, ...]
     verdict: Verdict
     group: int
+    perturbed: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,25 @@ def test_a_template_with_an_unknown_place_is_refused(template: str) -> None:
         render(case(), template)
 
 
+@pytest.mark.parametrize(
+    "template", ["Q: {question}\n{options}\nA:", "A: ...\n{question}\n{options}"]
+)
+def test_no_options_leave_no_empty_line(template: str) -> None:
+    phrase = replace(case(), reference=Reference("phrase", "rest"))
+    assert render(phrase, template).splitlines() == [
+        line.format(question="What helps?") for line in template.splitlines() if "opt" not in line
+    ]
+
+
+def test_the_control_without_reasoning_works_for_open_answers() -> None:
+    for reference in (Reference("phrase", "rest"), Reference("report", "Clear lungs.")):
+        assert render(replace(case(), reference=reference), "answer-only") == (
+            "User: What helps?\nGive the answer in <answer></answer>.\nAssistant:"
+        )
+    label = replace(case(), reference=Reference("label", "yes", ("yes", "no")))
+    assert "A. yes\nB. no\nGive the answer in <answer>" in render(label, "answer-only")
+
+
 def test_what_is_asked_for_follows_the_kind_of_reference() -> None:
     number = replace(case(), reference=Reference("number", "12"))
     assert render(number, "answer-only") == (

@@ -76,8 +76,26 @@ def test_reasoning_implies_a_number(reasoning: str, answer: str, value: int) -> 
     assert judged.value == value
 
 
-def test_what_a_phrase_implies_takes_a_model() -> None:
-    asked = about("consistency", Reference("phrase", "x"), reasoning="so x", answer="x")
+def test_phrases_and_yes_no_are_implied_too() -> None:
+    [phrase] = ask(
+        {"rule": "implied"},
+        about("consistency", Reference("phrase", "y"), reasoning="So gout.", answer="gout"),
+    )
+    [label] = ask(
+        {"rule": "implied"},
+        about(
+            "consistency",
+            Reference("label", "no", ("yes", "no")),
+            question="Is there a nodule?",
+            reasoning="A nodule is seen.",
+            answer="yes",
+        ),
+    )
+    assert (phrase.value, label.value) == (1, 1)
+
+
+def test_what_a_report_implies_takes_a_model() -> None:
+    asked = about("consistency", Reference("report", "x"), reasoning="so x", answer="x")
     assert ask({"rule": "implied"}, asked)[0].failure is Failure.NOT_APPLICABLE
 
 
@@ -125,6 +143,10 @@ def test_a_judgement_is_a_value_or_a_failure() -> None:
 
 def test_shipped_rubrics_do_not_show_the_gold_where_it_must_not_be_seen() -> None:
     shows = {name: set(rubric.parts) for name, rubric in RUBRICS.items()}
-    assert all("reference" not in shows[n] for n in ("consistency", "reasoning_quality"))
+    hidden = ("consistency", "reasoning_quality", "reasoning", "soundness")
+    assert all("reference" not in shows[n] for n in hidden)
     assert all("reference" in shows[n] for n in ("equivalence", "verifier"))
-    assert all(isinstance(r, Rubric) and (r.low, r.high) == (0, 1) for r in RUBRICS.values())
+    assert all(isinstance(rubric, Rubric) and rubric.low == 0 for rubric in RUBRICS.values())
+    assert {name: rubric.high for name, rubric in RUBRICS.items() if rubric.high != 1} == {
+        "reasoning": 10
+    }

@@ -10,6 +10,7 @@ import pytest
 from medrl.cases.case import Case, Provenance, Reference
 from medrl.grading import Grader
 from medrl.learning.policy import Policy, load_policy
+from medrl.prompt import Prompt
 from medrl.rewards.term import Answer, RewardContext, Term
 from medrl.schema import ModelSpec
 from tests.tiny import case, tokenizer
@@ -35,7 +36,7 @@ def reply(
     encode = tokenizer().encode
     ids = encode(text) if answer_ids is None else answer_ids
     verdict = grader.grade(text, to.reference)
-    return Answer(to, prompt, tuple(encode(prompt)), text, tuple(ids), verdict, group)
+    return Answer(to, Prompt(prompt, tuple(encode(prompt))), text, tuple(ids), verdict, group)
 
 
 def told(answer: str, think: str = "hm") -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from medrl.cases.case import Case, Provenance, Reference
 from medrl.grading import Grader
+from medrl.prompt import Prompt
 from medrl.rewards.calculator import CalculatorSpec
 from medrl.rewards.reward import TERMS
 from medrl.rewards.term import Answer, Score
@@ -23,7 +24,8 @@ def case(output: str, reference: Reference, **tags: str) -> Case:
 def scored(to: Case, *replies: str) -> list[Score]:
     grader = Grader(format="think_answer")
     answers = [
-        Answer(to, "", (), text, (), grader.grade(text, to.reference), 0) for text in replies
+        Answer(to, Prompt("", ()), text, (), grader.grade(text, to.reference), 0)
+        for text in replies
     ]
     return CalculatorSpec(term="calculator").build(CONTEXT).score(answers)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from medrl.cases.case import Case, Reference
 from medrl.chains.cases import chain_cases
 from medrl.grading import Grader
+from medrl.prompt import Prompt
 from medrl.rewards.chain import ChainSpec
 from medrl.rewards.reward import TERMS, Reward, RewardSpec
 from medrl.rewards.rule import CorrectSpec
@@ -23,7 +24,7 @@ CONTEXT = cast(RewardContext, None)  # the term needs neither policy nor grader
 
 def answer(text: str, case: Case = CASE) -> Answer:
     verdict = Grader(forms=("tag",)).grade(text, case.reference)
-    return Answer(case, "", (), text, (), verdict, 0)
+    return Answer(case, Prompt("", ()), text, (), verdict, 0)
 
 
 def right(case: Case = CASE) -> str:

@@ -17,6 +17,7 @@ from medrl.grading import Grader
 from medrl.judges import RUBRICS, Counts, Failure, Judgement, Question, RuleJudge
 from medrl.judges.model import ModelJudge
 from medrl.learning.policy import Policy, load_policy
+from medrl.prompt import Prompt
 from medrl.rewards.judged import GenerativeVerifier, Judged, Steps, texts_of
 from medrl.rewards.reward import AnyTerm, Reward, RewardSpec
 from medrl.rewards.term import Answer, RewardContext, Term, TermSpec
@@ -43,7 +44,7 @@ def context(policy: Policy) -> RewardContext:
 
 def answer(text: str, of: Case | None = None, prompt: str = "Q?", group: int = 0) -> Answer:
     of = of or case("B")
-    return Answer(of, prompt, (1,), text, (2,), GRADER.grade(text, of.reference), group)
+    return Answer(of, Prompt(prompt, (1,)), text, (2,), GRADER.grade(text, of.reference), group)
 
 
 def term(context: RewardContext, **spec: Any) -> Term:
@@ -79,6 +80,7 @@ def test_a_judge_sees_these_texts() -> None:
         "question": "Abstract.\nWhy?",
         "options": "A. aspirin\nB. insulin\nC. surgery\nD. rest",
         "reference": "B. insulin",
+        "findings": "",
         "reasoning": "sugar is high",
         "answer": "A. aspirin",
         "reply": WRONG,

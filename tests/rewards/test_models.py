@@ -14,6 +14,7 @@ from medrl.errors import RecipeError
 from medrl.grading import Grader
 from medrl.learning.policy import Policy, load_policy, save_model
 from medrl.learning.scoring import score, scored_group
+from medrl.prompt import Prompt
 from medrl.rewards.models import QUALITY, PreferenceSpec, VerifierSpec
 from medrl.rewards.term import Answer, RewardContext
 from medrl.schema import ModelSpec
@@ -36,7 +37,7 @@ def folder(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 
 def answer(text: str) -> Answer:
     verdict = GRADER.grade(text, case().reference)
-    return Answer(case(), "Q: What helps?", (1, 2), text, (3,), verdict, 0)
+    return Answer(case(), Prompt("Q: What helps?", (1, 2)), text, (3,), verdict, 0)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from medrl.cases.case import Case
 from medrl.grading import Grader, declared_answer
 from medrl.grading.format import Format
 from medrl.learning.policy import Policy, load_policy
+from medrl.prompt import Prompt
 from medrl.rewards import probability
 from medrl.rewards.answer_part import answer_part
 from medrl.rewards.probability import LEAD, Probability, ProbabilitySpec
@@ -68,7 +69,7 @@ def test_values_are_those_of_plain_passes(
         kept = before.format(think).removesuffix(lead)
         read = [*encode(kept), *encode(lead)] if format == "free" else encode(before.format(think))
         empty = [*encode(bare.format().removesuffix(lead)), *encode(lead)]
-        prompt = list(answer.prompt_ids)
+        prompt = list(answer.prompt.token_ids)
         gain = mean_probability(policy, prompt + read, encode(gold)) - mean_probability(
             policy, prompt + empty, encode(gold)
         )
@@ -86,7 +87,9 @@ def test_the_mean_is_of_probabilities_and_not_of_their_logarithms(policy: Policy
     """One unlikely token does not take all: the reason RLPR gives for the mean."""
     term = build(policy)
     prompt, reference = tuple(tokenizer().encode("What is it?")), (5, 6, 7)
-    [found] = term.mean_probabilities([probability._Text(prompt, (9, 10), reference)])
+    [found] = term.mean_probabilities(
+        [probability._Text(Prompt("", tuple(prompt)), (9, 10), reference)]
+    )
     with torch.no_grad():
         logits = policy.model(torch.tensor([[*prompt, 9, 10, 5, 6, 7]])).logits[0]
     each = [float(logits[len(prompt) + 1 + i].softmax(-1)[t]) for i, t in enumerate(reference)]

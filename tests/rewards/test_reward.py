@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from medrl.cases.case import Case, Provenance, Reference
+from medrl.prompt import Prompt
 from medrl.rewards.reward import Reward, RewardSpec
 from medrl.rewards.term import Answer, RewardContext, Score, Term, TermSpec
 from tests.rewards.conftest import phrase, reply, told
@@ -118,6 +119,6 @@ def test_the_same_term_twice_is_refused_unless_for_other_kinds() -> None:
 def test_reports_can_have_terms_of_their_own(context: RewardContext) -> None:
     report = Case("r", "Describe it.", Reference("report", "clear"), Provenance("toy"))
     answer = reply("a")
-    told_of = Answer(report, "", (), "fine", (), answer.verdict, 1)
+    told_of = Answer(report, Prompt("", ()), "fine", (), answer.verdict, 1)
     reward = build(context, Scripted(scores=(0.5,), kinds=("report",)))
     assert [p.value for p in reward.pay([answer, told_of])] == [0.0, 0.5]
