@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medrl.cases.case import LETTERS, Case, Provenance, Reference
+from medrl.cases.picture import Picture
 from medrl.cases.text import option_key
 
 Row = Mapping[str, Any]
@@ -15,6 +16,10 @@ Row = Mapping[str, Any]
 
 class BadRow(Exception):
     """A row that cannot become a case; the message is the reason, without file and row."""
+
+
+class OutsideSet(Exception):
+    """A row that is right but cannot be asked; the message says why. It does not count as bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,16 @@ class Origin:
         file: path or hub address, as shown to the user.
         split: ``train``, ``validation`` or ``test`` where file name or hub tell it, else empty.
         path: the file, ``None`` for rows of the hub.
+        part: number of the file where a split is cut into several, else empty.
+        pictures: folders and archives in which pictures that rows name are looked for.
     """
 
     dataset: str
     file: str
     split: str = ""
     path: Path | None = None
+    part: str = ""
+    pictures: tuple[Path, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -68,7 +77,8 @@ class Place:
     def case_id(self, label: str = "") -> str:
         """Id for a row that has none: data set, ``label`` (split or file stem) and row."""
         label = label or self.origin.split or self.origin.stem
-        return f"{self.origin.dataset}-{label}-{self.row:05d}"
+        part = f"-{self.origin.part}" if self.origin.part else ""
+        return f"{self.origin.dataset}-{label}{part}-{self.row:05d}"
 
 
 def text(row: Row, field: str) -> str:
@@ -81,7 +91,7 @@ def text(row: Row, field: str) -> str:
         raise BadRow(f"field '{field}' is missing")
     value = row[field]
     if not isinstance(value, str):
-        raise BadRow(f"field '{field}' is {_kind(value)}, not text")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not text")
     if not value.strip():
         raise BadRow(f"field '{field}' is empty")
     return value.strip()
@@ -102,7 +112,7 @@ def optional_id(row: Row, *fields: str) -> str:
         if value is not None and value != "":
             if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
-            raise BadRow(f"field '{field}' is {_kind(value)}, not text or a whole number")
+            raise BadRow(f"field '{field}' is {kind_of(value)}, not text or a whole number")
     return ""
 
 
@@ -116,7 +126,7 @@ def index(row: Row, field: str) -> int:
     if value is None:
         raise BadRow(f"field '{field}' is missing")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRow(f"field '{field}' is {_kind(value)}, not a whole number")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not a whole number")
     return value
 
 
@@ -137,10 +147,10 @@ def options(value: object, field: str = "options") -> tuple[str, ...]:
     elif isinstance(value, list | tuple):
         texts = list(value)
     else:
-        raise BadRow(f"field '{field}' is {_kind(value)}, not an object or a list")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not an object or a list")
     for letter, option in zip(LETTERS, texts, strict=False):
         if not isinstance(option, str):
-            raise BadRow(f"option {letter} is {_kind(option)}, not text")
+            raise BadRow(f"option {letter} is {kind_of(option)}, not text")
     return tuple(str(option).strip() for option in texts)
 
 
@@ -159,6 +169,7 @@ def option_case(
     id: str = "",
     gold_text: str = "",
     context: str = "",
+    images: tuple[Picture, ...] = (),
     tags: Mapping[str, str] | None = None,
 ) -> Case:
     """A checked multiple-choice case.
@@ -191,6 +202,7 @@ def option_case(
         reference=Reference("option", gold, tuple(options)),
         source=place.provenance,
         context=context,
+        images=images,
         tags=dict(tags or {}),
     )
 
@@ -199,7 +211,8 @@ def _short(value: str, limit: int = 40) -> str:
     return value if len(value) <= limit else value[: limit - 3] + "..."
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a field holds, in words."""
     names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null"}
     name = type(value).__name__
     return names.get(name, f"of type {name}")
