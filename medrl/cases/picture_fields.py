@@ -35,6 +35,16 @@ def pictures(row: Row, field: str, place: Place) -> tuple[Picture, ...]:
     return tuple(_picture(item, field, place) for item in items)
 
 
+def optional_pictures(row: Row, place: Place, *fields: str) -> tuple[Picture, ...]:
+    """Pictures of the first of ``fields`` that is there and not empty; none if none is."""
+    for field in fields:
+        value = row.get(field)
+        empty = isinstance(value, str | list | tuple | Mapping) and not value
+        if value is not None and not empty:
+            return pictures(row, field, place)
+    return ()
+
+
 def share_pictures(stream: Iterator[RawRow], origin: Origin) -> Iterator[RawRow]:
     """Keep equal bytes in the field ``image`` once: the hub repeats a picture for each question."""
     kept: dict[bytes, bytes] = {}

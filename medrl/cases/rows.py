@@ -97,6 +97,13 @@ def text(row: Row, field: str) -> str:
     return value.strip()
 
 
+def text_or_number(row: Row, field: str) -> str:
+    """Like ``text``; a number is taken as it is written."""
+    value = row.get(field)
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if plain else text(row, field)
+
+
 def optional_text(row: Row, field: str) -> str:
     """Like ``text``; a field that is missing, null or blank gives the empty string."""
     value = row.get(field)
@@ -160,6 +167,28 @@ def labels(row: Row, names: Sequence[str]) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if isinstance(value, str | int)}
 
 
+def new_case(
+    place: Place,
+    *,
+    question: str,
+    reference: Reference,
+    id: str = "",
+    context: str = "",
+    images: tuple[Picture, ...] = (),
+    tags: Mapping[str, str] | None = None,
+) -> Case:
+    """A case of a row; without ``id`` it is named after its place. Empty tags are left out."""
+    return Case(
+        id=id or place.case_id(),
+        question=question,
+        reference=reference,
+        source=place.provenance,
+        context=context,
+        images=images,
+        tags={name: tag for name, tag in (tags or {}).items() if tag},
+    )
+
+
 def option_case(
     place: Place,
     *,
@@ -196,14 +225,15 @@ def option_case(
         raise BadRow(f"gold '{_short(gold)}' is outside the options {letters[0]} to {letters[-1]}")
     if gold_text and option_key(gold_text) != option_key(options[letters.index(gold)]):
         raise BadRow(f"gold letter {gold} and gold text '{_short(gold_text)}' disagree")
-    return Case(
-        id=id or place.case_id(),
+    reference = Reference("option", gold, tuple(options))
+    return new_case(
+        place,
         question=question,
-        reference=Reference("option", gold, tuple(options)),
-        source=place.provenance,
+        reference=reference,
+        id=id,
         context=context,
         images=images,
-        tags=dict(tags or {}),
+        tags=tags,
     )
 
 
