@@ -78,6 +78,7 @@ def read_picture(source: Path | bytes, where: str) -> Image.Image:
 
 
 def _decode(stream: IO[bytes], where: str) -> Image.Image:
+    Image.init()  # else formats that Pillow has not loaded yet are a KeyError
     try:
         picture = Image.open(stream, formats=FORMATS)
         _check_size(picture.size, where)

@@ -20,10 +20,10 @@ must agree. That is the compact form in which many public sets circulate, so the
 fields (``LABELS``) become tags.
 
 Without options, ``answer`` is a ``number`` (with ``unit`` and ``tolerance``, a relative half-width,
-if it has any) or a ``phrase``. Rows of pictures often say ``type`` instead of ``kind``: ``mcq`` is an
-option, ``closed`` yes or no as options, ``count`` a whole number, ``open`` a phrase. ``grounding``
-asks for a box, which the grader does not read; such rows are left out and counted. Other types mean
-nothing here.
+if it has any) or a ``phrase``. Rows of pictures often say ``type`` instead of ``kind``: ``mcq`` is
+an option, ``closed`` yes or no as options, ``count`` a whole number, ``open`` a phrase.
+``grounding`` asks for a box, which the grader does not read; such rows are left out and counted.
+Other types mean nothing here.
 """
 
 from __future__ import annotations
@@ -127,10 +127,12 @@ def _number(answer: str, row: Row) -> Reference:
         value, width = float(answer), float(tolerance)
     except ValueError as error:
         raise BadRow(
-            f"answer '{answer[:40]}' or tolerance '{tolerance[:40]}' is no number"
+            f"answer '{answer[:40]}' or tolerance '{tolerance[:40]}' is not a number"
         ) from error
     if not math.isfinite(value) or not 0 <= width < 1:
-        raise BadRow(f"answer {answer[:40]} with tolerance {tolerance[:40]}: 0 to 1 is expected")
+        raise BadRow(
+            f"answer {answer[:40]} is infinite, or tolerance {tolerance[:40]} not in [0, 1)"
+        )
     return Reference("number", answer, unit=rows.optional_text(row, "unit"), tolerance=width)
 
 

@@ -1,10 +1,11 @@
 """OmniMedVQA (Hu et al. 2024, arXiv:2402.09181), the part with open access: twelve modalities.
 
-The archive of the hub unpacked: one array for each of 42 data sets in ``QA_information/Open-access``,
-with ``dataset``, ``question_id``, ``question_type``, ``question``, ``gt_answer`` (the text),
-``option_A`` to ``option_D`` (two to four of them), ``modality_type`` (once ``modality``) and
-``image_path``, which begins at the folder ``Images``. Pictures of the restricted part are not in the
-archive, so it is not read. Everything is for testing.
+The archive of ``foreverbeliever/OmniMedVQA`` on the hub, unpacked: one array for each of 42 data
+sets in ``QA_information/Open-access``, with ``dataset``, ``question_id``, ``question_type``,
+``question``, ``gt_answer`` (the text), ``option_A`` to ``option_D`` (two to four of them),
+``modality_type`` (once ``modality``) and ``image_path``, which begins at the folder ``Images``.
+Pictures of the restricted part are not in the archive, so it is not read. Everything is for
+testing.
 """
 
 from __future__ import annotations

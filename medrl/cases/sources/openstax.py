@@ -1,8 +1,8 @@
 """Figures of OpenStax's textbooks (CC BY 4.0): which title belongs to the picture?
 
-Rows of the compact form (see ``jsonl``) with ``figure_id`` in place of a picture. The pictures are in
-``openstax_figures.parquet`` beside them: ``id``, ``image_jpg`` (bytes), ``kind``, ``book``, ``chapter``
-and ``credit``, which must stay with the picture and becomes a tag.
+Rows of the compact form (see ``jsonl``) with ``figure_id`` in place of a picture. The pictures are
+in ``openstax_figures.parquet`` beside them: ``id``, ``image_jpg`` (bytes), ``kind``, ``book``,
+``chapter`` and ``credit``, which must stay with the picture and becomes a tag.
 """
 
 from __future__ import annotations
@@ -41,16 +41,12 @@ def _figures(origin: Origin) -> dict[str, dict[str, Any]]:
     path = (origin.path.parent if origin.path else Path()) / FIGURES
     if not path.is_file():
         raise DataError(f"{path}: no such file", f"put the figures beside {origin.file}")
-    return {
-        str(figure.values.get("id")): {
-            "image": {
-                "bytes": figure.values.get("image_jpg"),
-                "path": f"{FIGURES}:{figure.number}",
-            },
-            "tags": {tag: figure.values.get(name) or "" for name, tag in _TAGS.items()},
-        }
-        for figure in read_rows(path)
-    }
+    figures = {}
+    for raw in read_rows(path):
+        image = {"bytes": raw.values.get("image_jpg"), "path": f"{FIGURES}:{raw.number}"}
+        tags = {tag: raw.values.get(name) or "" for name, tag in _TAGS.items()}
+        figures[str(raw.values.get("id"))] = {"image": image, "tags": tags}
+    return figures
 
 
 def parse(row: Row, place: Place) -> Case:
@@ -64,9 +60,7 @@ SOURCE = Source(
     name="openstax_figures",
     about="figures of OpenStax's textbooks: which title is theirs, 4 options",
     licence="CC BY 4.0 (OpenStax); some pictures are credited to others in the tag credit",
-    protocol=Protocol(
-        "test", 348, "4", "made from captions; easy wrong titles are neighbours", 2022
-    ),
+    protocol=Protocol("test", 348, "4", "the wrong options are other figures' titles", 2022),
     parse=parse,
     fields=jsonl.SOURCE.fields | {"figure_id"},
     files={"test": ("openstax_figures_vqa",)},

@@ -1,10 +1,11 @@
 """PMC-VQA (Zhang et al. 2023, arXiv:2305.10415): figures of papers, four options, by a model.
 
-CSV. The first version (``train.csv``, ``test.csv`` and ``test_clean.csv``, which people have checked;
-figures in ``images.zip``) has ``Figure_path``, ``Question``, ``Answer`` (text), ``Choice A`` to
-``Choice D`` and ``Answer_label``. The second (``train_2.csv``, ``test_2.csv``, ``images_2.zip``, figures
-cut into their panels) has the letter as ``Answer`` and a ``Caption``, which is not read: it would tell
-the answer. Choices repeat their letter (``B:Focal uptake pattern``); it is taken away.
+CSV. The first version (``train.csv``, ``test.csv`` and ``test_clean.csv``, which people have
+checked; figures in ``images.zip``) has ``Figure_path``, ``Question``, ``Answer`` (text), ``Choice
+A`` to ``Choice D`` and ``Answer_label``. The second (``train_2.csv``, ``test_2.csv``,
+``images_2.zip``, figures cut into their panels) has the letter as ``Answer`` and a ``Caption``,
+which is not read: it would tell the answer. Choices repeat their letter (``B:Focal uptake
+pattern``); it is taken away.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ SECOND = Source(
     name="pmc_vqa_2",
     about="PMC-VQA, second version: figures cut into panels",
     licence=_LICENCE,
-    protocol=Protocol("test", 33430, "4", "not checked by people; no train_2 figure in it", 2023),
+    protocol=Protocol("test", 33430, "4", "not checked by people", 2023),
     parse=parse,
     fields=_FIELDS,
     files={"train": ("train_2",), "test": ("test_2",)},

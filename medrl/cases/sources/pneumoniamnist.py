@@ -2,8 +2,8 @@
 
 Chest films of children (Kermany et al. 2018). Published as ``pneumoniamnist.npz`` (28 x 28 pixels;
 ``pneumoniamnist_64.npz`` and so on are larger) with ``train_images``, ``train_labels`` and the same
-for ``val`` and ``test``; label 1 is pneumonia. Rows with ``image_png`` (bytes), ``label`` and ``split``
-are read too. The question is ours.
+for ``val`` and ``test``; label 1 is pneumonia. Rows with ``image_png`` (bytes), ``label`` and
+``split`` are read too. The question is ours.
 """
 
 from __future__ import annotations

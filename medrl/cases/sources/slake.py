@@ -2,9 +2,9 @@
 
 Arrays ``train.json``, ``validate.json`` (on the hub ``validation.json``) and ``test.json`` with
 ``qid``, ``img_name`` (``xmlab102/source.jpg`` in the folder ``imgs``), ``question``, ``answer``,
-``q_lang`` (en or zh), ``answer_type`` (CLOSED or OPEN), ``content_type``, ``modality``, ``location``
-and ``base_type`` (vqa, or kvqa where knowledge from outside is needed). Chinese questions are no
-part of this set.
+``q_lang`` (en or zh), ``answer_type`` (CLOSED or OPEN), ``content_type``, ``modality``,
+``location`` and ``base_type`` (vqa, or kvqa where knowledge from outside is needed). Chinese
+questions are no part of this set.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Original: one array, ``VQA_RAD Dataset Public.json``, with ``qid``, ``image_name``, ``image_organ``,
 ``question``, ``answer`` (text or number), ``answer_type`` (CLOSED or OPEN), ``question_type`` and
-``phrase_type``; the pictures lie in ``VQA_RAD Image Folder`` beside it. A ``phrase_type`` that begins
-with ``test_`` is of the test split. The files ``trainset.json`` and ``testset.json`` that circulate
-have the same fields.
+``phrase_type``; the pictures lie in ``VQA_RAD Image Folder`` beside it. A ``phrase_type`` that
+begins with ``test_`` is of the test split. The files ``trainset.json`` and ``testset.json`` that
+circulate have the same fields.
 
 The hub has ``image``, ``question`` and ``answer`` only, so closed is what is answered by yes or no;
 by the original's own word 272 of the 451 test questions are closed.
