@@ -31,7 +31,7 @@ from medrl.errors import DataError
 MAX_PIXELS = 64_000_000
 """A mammogram has 27 million, a slide scan thousands of millions; 64 million take 192 MB as RGB."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow knows more, some of which start other programs to be read (EPS)."""
 
 _FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
@@ -78,7 +78,6 @@ def read_picture(source: Path | bytes, where: str) -> Image.Image:
 
 
 def _decode(stream: IO[bytes], where: str) -> Image.Image:
-    Image.init()  # else formats that Pillow has not loaded yet are a KeyError
     try:
         picture = Image.open(stream, formats=FORMATS)
         _check_size(picture.size, where)
@@ -164,11 +163,8 @@ def _to_rgb(picture: ImageFile.ImageFile, packing: str, where: str) -> Image.Ima
     if picture.has_transparency_data:
         page = Image.new("RGBA", picture.size, _PAGE)
         return Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
-    try:
-        # A copy even of RGB: the original hangs on its file.
-        return picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
-    except ValueError as error:
-        raise DataError(f"{where}: mode {picture.mode}", "save it as RGB") from error
+    # A copy even of RGB: the original hangs on its file.
+    return picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _windowed(picture: Image.Image, where: str) -> Image.Image:
