@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from PIL import Image
 import yaml
+from PIL import Image
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
