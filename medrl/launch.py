@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from medrl.cases import SOURCES, Case, Rejected, find_contamination, load_cases
+from medrl.cases import SOURCES, LoadedCases, find_contamination, load_cases
 from medrl.cases.spec import DataSpec
 from medrl.clinic.sources import CLINIC_SETS
 from medrl.environments.prompts import render
@@ -165,11 +165,18 @@ def show_data(
         )
         console.print(table)
         return
-    cases, rejected = _load_to_show(name, path, split)
+    loaded = _load_to_show(name, path, split)
+    cases, rejected = loaded.cases, loaded.rejected
     console.print(f"{name}: {len(cases)} cases, {len(rejected)} rows set aside", highlight=False)
+    for reason, count in loaded.unasked.items():
+        console.print(f"  {count} rows left out: {reason}", highlight=False, markup=False)
     for row in rejected[:20]:
         console.print(f"  {row.provenance}: {row.reason}", highlight=False, markup=False)
     console.print("the first of them:")
+    for picture in cases[0].images:
+        width, height = picture.open().size
+        shown = f"picture: {picture}, {width} x {height} pixels"
+        console.print(shown, highlight=False, markup=False, soft_wrap=True)
     console.print(render(cases[0], "{question}\n{options}"), highlight=False, markup=False)
     console.print(f"answer: {cases[0].reference.value}", highlight=False, markup=False)
     if against is not None:
@@ -178,13 +185,10 @@ def show_data(
         console.print(f"overlap with {against}: {found.summary()}", highlight=False, markup=False)
 
 
-def _load_to_show(
-    name: str, path: Path | None, split: str | None
-) -> tuple[Sequence[Case], Sequence[Rejected]]:
+def _load_to_show(name: str, path: Path | None, split: str | None) -> LoadedCases:
     grader = Grader()
     if name.startswith("clinic:"):
         if path is not None or split is not None:
             raise RecipeError(f"{name} is made up, not read", "leave --path and --split out")
-        return cases_of(DataSpec(source=name, size=CLINIC_SHOWN), grader), ()
-    loaded = load_cases(name, path, split, prove=lambda case: prove(case, grader))
-    return loaded.cases, loaded.rejected
+        return LoadedCases(cases_of(DataSpec(source=name, size=CLINIC_SHOWN), grader))
+    return load_cases(name, path, split, prove=lambda case: prove(case, grader))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -360,6 +361,14 @@ def test_data_lists_and_loads(tmp_path: Path) -> None:
     assert "60 cases, 1 rows set aside" in left.out and "mine.jsonl:61" in left.out
     assert "overlap with" in left.out
     assert "A. " in left.out and "answer: " in left.out  # the first case, to look at
+    Image.new("L", (30, 20)).save(tmp_path / "film.png")
+    shown = write_rows(tmp_path / "films.jsonl", {**question(1), "image": "film.png"})
+    left = medrl("data", "jsonl", "--path", shown)
+    assert "picture: " in left.out and "film.png" in left.out and "films.jsonl:1" in left.out
+    assert "30 x 20 pixels" in left.out
+    (tmp_path / "film.png").write_bytes(b"no film")
+    left = medrl("data", "jsonl", "--path", shown)
+    assert left.code == 2 and "film.png" in left.err and "not a picture" in left.err
     clinic = medrl("data", "clinic:test-ood")
     assert "1000 cases, 0 rows set aside" in clinic.out and "J. " in clinic.out
     assert "leave --path" in medrl("data", "clinic:train", "--path", data).err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medrl.cases.case import Case, Provenance
 from medrl.cases.locating import locate
-from medrl.cases.rows import BadRow, Origin, Place, RawRow
+from medrl.cases.rows import BadRow, Origin, OutsideSet, Place, RawRow
 from medrl.cases.sources import SOURCES, SPLITS, Source, canonical_split
 from medrl.errors import DataError
 
@@ -35,12 +36,14 @@ class LoadedCases:
         cases: in file order.
         rejected: bad rows and cases that cannot be graded.
         skipped: rows that are fine but outside the set or the split asked for.
+        unasked: those of them that cannot be asked, counted by the reason.
         unread: fields seen in rows that the loader does not use, sorted.
     """
 
     cases: list[Case] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: int = 0
+    unasked: Counter[str] = field(default_factory=Counter)
     unread: tuple[str, ...] = ()
 
     @property
@@ -54,6 +57,7 @@ class LoadedCases:
         lines = [f"{len(self.cases):,} cases, {len(self.rejected):,} set aside"]
         if self.skipped:
             lines[0] += f", {self.skipped:,} outside the set or split"
+        lines += [f"  {count:,} of these: {reason}" for reason, count in self.unasked.items()]
         lines += [f"  {rejected}" for rejected in self.rejected[:first]]
         if len(self.rejected) > first:
             lines.append(f"  and {len(self.rejected) - first:,} more")
@@ -155,6 +159,9 @@ def _collect(
             if prove and (reason := prove(case)):
                 raise BadRow(f"cannot be graded: {reason}")
             loaded.cases.append(case)
+        except OutsideSet as outside:
+            loaded.skipped += 1
+            loaded.unasked[str(outside)] += 1
         except BadRow as bad:
             loaded.rejected.append(Rejected(place.provenance, str(bad)))
         if limit is not None and len(loaded.cases) >= limit:

@@ -1,4 +1,4 @@
-"""Reading records from JSON lines, JSON, CSV and Parquet, row by row and with row numbers.
+"""Reading records from JSON lines, JSON, CSV, Parquet and NumPy archives, with row numbers.
 
 A record that cannot be read comes back with its problem; a file that cannot be read is refused.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from medrl.cases.rows import RawRow
 from medrl.errors import DataError
 
-READABLE = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
+READABLE = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet", ".npz")
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -39,13 +41,19 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[RawR
         columns: names of the columns of a CSV file without header; other formats ignore them.
 
     Raises:
-        DataError: unknown ending, unreadable gzip or Parquet, or text that is not UTF-8.
+        DataError: unknown ending, a pickle, unreadable gzip, Parquet or NumPy archive, or text that
+            is not UTF-8.
     """
+    if path.suffix in (".pkl", ".pickle"):
+        raise DataError(
+            f"{path}: a pickle can run any program when it is read, so none is read",
+            "use the set's JSON, CSV or Parquet form",
+        )
     if data_stem(path) is None:
         raise DataError(f"{path}: unknown kind of file", f"use one of {', '.join(READABLE)}")
     kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
-    if kind == "parquet":
-        yield from _parquet_rows(path)
+    if kind in ("parquet", "npz"):
+        yield from _parquet_rows(path) if kind == "parquet" else _npz_rows(path)
         return
     try:
         with _open(path) as stream:
@@ -163,3 +171,20 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: item for key, item in value.items() if item is not None}
     return value
+
+
+def _npz_rows(path: Path) -> Iterator[RawRow]:
+    """MedMNIST's form: arrays ``train_images``, ``train_labels`` and so on; numbered through."""
+    number = 0
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            splits = [split for split in ("train", "val", "test") if f"{split}_images" in arrays]
+            for split in splits:
+                images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+                for image, label in zip(images, labels, strict=True):
+                    number += 1
+                    yield RawRow(number, {"image": image, "label": label.tolist(), "split": split})
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not MedMNIST's form: {error}", "fetch it again") from error
+    if not number:
+        raise DataError(f"{path}: no arrays train_images or test_images", "fetch it again")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medrl.cases.case import LETTERS, Case, Provenance, Reference
+from medrl.cases.picture import Picture
 from medrl.cases.text import option_key
 
 Row = Mapping[str, Any]
@@ -15,6 +16,10 @@ Row = Mapping[str, Any]
 
 class BadRow(Exception):
     """A row that cannot become a case; the message is the reason, without file and row."""
+
+
+class OutsideSet(Exception):
+    """A row that is right but cannot be asked; the message says why. It does not count as bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,16 @@ class Origin:
         file: path or hub address, as shown to the user.
         split: ``train``, ``validation`` or ``test`` where file name or hub tell it, else empty.
         path: the file, ``None`` for rows of the hub.
+        part: number of the file where a split is cut into several, else empty.
+        pictures: folders and archives in which pictures that rows name are looked for.
     """
 
     dataset: str
     file: str
     split: str = ""
     path: Path | None = None
+    part: str = ""
+    pictures: tuple[Path, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -68,7 +77,8 @@ class Place:
     def case_id(self, label: str = "") -> str:
         """Id for a row that has none: data set, ``label`` (split or file stem) and row."""
         label = label or self.origin.split or self.origin.stem
-        return f"{self.origin.dataset}-{label}-{self.row:05d}"
+        part = f"-{self.origin.part}" if self.origin.part else ""
+        return f"{self.origin.dataset}-{label}{part}-{self.row:05d}"
 
 
 def text(row: Row, field: str) -> str:
@@ -81,10 +91,17 @@ def text(row: Row, field: str) -> str:
         raise BadRow(f"field '{field}' is missing")
     value = row[field]
     if not isinstance(value, str):
-        raise BadRow(f"field '{field}' is {_kind(value)}, not text")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not text")
     if not value.strip():
         raise BadRow(f"field '{field}' is empty")
     return value.strip()
+
+
+def text_or_number(row: Row, field: str) -> str:
+    """Like ``text``; a number is taken as it is written."""
+    value = row.get(field)
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if plain else text(row, field)
 
 
 def optional_text(row: Row, field: str) -> str:
@@ -102,7 +119,7 @@ def optional_id(row: Row, *fields: str) -> str:
         if value is not None and value != "":
             if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
-            raise BadRow(f"field '{field}' is {_kind(value)}, not text or a whole number")
+            raise BadRow(f"field '{field}' is {kind_of(value)}, not text or a whole number")
     return ""
 
 
@@ -116,7 +133,7 @@ def index(row: Row, field: str) -> int:
     if value is None:
         raise BadRow(f"field '{field}' is missing")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRow(f"field '{field}' is {_kind(value)}, not a whole number")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not a whole number")
     return value
 
 
@@ -137,10 +154,10 @@ def options(value: object, field: str = "options") -> tuple[str, ...]:
     elif isinstance(value, list | tuple):
         texts = list(value)
     else:
-        raise BadRow(f"field '{field}' is {_kind(value)}, not an object or a list")
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not an object or a list")
     for letter, option in zip(LETTERS, texts, strict=False):
         if not isinstance(option, str):
-            raise BadRow(f"option {letter} is {_kind(option)}, not text")
+            raise BadRow(f"option {letter} is {kind_of(option)}, not text")
     return tuple(str(option).strip() for option in texts)
 
 
@@ -148,6 +165,28 @@ def labels(row: Row, names: Sequence[str]) -> dict[str, str]:
     """Those of the fields ``names`` that hold a text or a number, as tags."""
     found = {name: row.get(name) for name in names}
     return {name: str(value) for name, value in found.items() if isinstance(value, str | int)}
+
+
+def new_case(
+    place: Place,
+    *,
+    question: str,
+    reference: Reference,
+    id: str = "",
+    context: str = "",
+    images: tuple[Picture, ...] = (),
+    tags: Mapping[str, str] | None = None,
+) -> Case:
+    """A case of a row; without ``id`` it is named after its place. Empty tags are left out."""
+    return Case(
+        id=id or place.case_id(),
+        question=question,
+        reference=reference,
+        source=place.provenance,
+        context=context,
+        images=images,
+        tags={name: tag for name, tag in (tags or {}).items() if tag},
+    )
 
 
 def option_case(
@@ -159,6 +198,7 @@ def option_case(
     id: str = "",
     gold_text: str = "",
     context: str = "",
+    images: tuple[Picture, ...] = (),
     tags: Mapping[str, str] | None = None,
 ) -> Case:
     """A checked multiple-choice case.
@@ -185,13 +225,15 @@ def option_case(
         raise BadRow(f"gold '{_short(gold)}' is outside the options {letters[0]} to {letters[-1]}")
     if gold_text and option_key(gold_text) != option_key(options[letters.index(gold)]):
         raise BadRow(f"gold letter {gold} and gold text '{_short(gold_text)}' disagree")
-    return Case(
-        id=id or place.case_id(),
+    reference = Reference("option", gold, tuple(options))
+    return new_case(
+        place,
         question=question,
-        reference=Reference("option", gold, tuple(options)),
-        source=place.provenance,
+        reference=reference,
+        id=id,
         context=context,
-        tags=dict(tags or {}),
+        images=images,
+        tags=tags,
     )
 
 
@@ -199,7 +241,8 @@ def _short(value: str, limit: int = 40) -> str:
     return value if len(value) <= limit else value[: limit - 3] + "..."
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a field holds, in words."""
     names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null"}
     name = type(value).__name__
     return names.get(name, f"of type {name}")

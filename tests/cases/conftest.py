@@ -35,3 +35,12 @@ def real_mcq(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real question sets: {folder} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_images(shared_data: Path) -> Path:
+    """Folder of real pictures with questions; tests that need it are skipped where it is absent."""
+    folder = shared_data / "images"
+    if not folder.is_dir():
+        pytest.skip(f"no real pictures: {folder} is absent")
+    return folder

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from medrl.cases import LoadedCases, find_contamination, load_cases
+from medrl.grading import Grader
+from medrl.grading.proof import prove
 
 COUNTS = [
     ("headqa_en", "headqa_en", 5212, 7),
@@ -38,6 +40,33 @@ def test_counts(real_mcq: Path, file: str, name: str, good: int, bad: int) -> No
     assert (len(loaded.cases), len(loaded.rejected)) == (good, bad)
     assert loaded.skipped == 0
     assert all("are equal" in rejected.reason for rejected in loaded.rejected)
+
+
+IMAGES = [
+    ("cxr/vqa.jsonl.gz", "jsonl", None, 55, 110, (512, 512)),
+    ("bccd/vqa.jsonl.gz", "jsonl", None, 720, 171, (640, 480)),
+    ("openstax_figures_vqa.jsonl.gz", "openstax_figures", None, 348, 0, (336, 154)),
+    ("pneumoniamnist.parquet", "pneumoniamnist", "train", 1500, 524, (28, 28)),
+    ("pneumoniamnist.parquet", "pneumoniamnist", "validation", 524, 1500, (28, 28)),
+]
+
+
+@pytest.mark.parametrize(("file", "name", "split", "good", "skipped", "size"), IMAGES)
+def test_questions_about_pictures(
+    real_images: Path,
+    file: str,
+    name: str,
+    split: str | None,
+    good: int,
+    skipped: int,
+    size: tuple[int, int],
+) -> None:
+    loaded = load_cases(name, real_images / file, split, prove=lambda case: prove(case, Grader()))
+    assert (len(loaded.cases), len(loaded.rejected), loaded.skipped) == (good, 0, skipped)
+    assert loaded.cases[0].images[0].open().size == size
+    assert all(len(case.images) == 1 for case in loaded.cases)
+    for case in loaded.cases[:: max(1, good // 40)]:
+        assert case.images[0].open().mode == "RGB" and case.images[0].fingerprint
 
 
 def test_splits_inside_a_file(real_mcq: Path) -> None:

@@ -265,7 +265,7 @@ def test_registry_is_described() -> None:
     for name, source in SOURCES.items():
         assert name == source.name and source.about and source.licence and source.protocol.note
         if source.name != "jsonl":
-            assert source.protocol.size >= 78 and 2018 < source.protocol.since < 2026
+            assert source.protocol.size >= 78 and 2018 <= source.protocol.since < 2026
 
 
 EXAMS: dict[str, Any] = {

@@ -76,10 +76,10 @@ def question_of(row: Row) -> Question:
         calculator=rows.text(row, "calculator"),
         note=rows.text(row, "patient_note"),
         question=rows.text(row, "question"),
-        answer=_text(row, "answer"),
+        answer=rows.text_or_number(row, "answer"),
         output=output_of(number, rows.optional_text(row, "output_type")),
-        lower=_text(row, "lower_limit"),
-        upper=_text(row, "upper_limit"),
+        lower=rows.text_or_number(row, "lower_limit"),
+        upper=rows.text_or_number(row, "upper_limit"),
         entities=_entities(row.get("relevant_entities")),
         explanation=rows.optional_text(row, "explanation"),
         labels=rows.labels(row, _LABELS),
@@ -125,12 +125,6 @@ def _key(name: str) -> str:
     return _SHORT.get(lower, lower)
 
 
-def _text(row: Row, field: str) -> str:
-    value = row.get(field)
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if plain else rows.text(row, field)
-
-
 def _float(text: str) -> float:
     try:
         return float(text)
@@ -139,7 +133,7 @@ def _float(text: str) -> float:
 
 
 def _whole(row: Row, field: str) -> int:
-    text = _text(row, field)
+    text = rows.text_or_number(row, field)
     if not text.isdecimal():
         raise BadRow(f"field '{field}' is '{text[:40]}', not a whole number")
     return int(text)

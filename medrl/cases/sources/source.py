@@ -10,7 +10,7 @@ from medrl.cases.case import Case
 from medrl.cases.rows import Origin, Place, RawRow, Row
 
 SPLITS = ("train", "validation", "test")
-_ALIASES = {"dev": "validation", "valid": "validation", "val": "validation"}
+_ALIASES = dict.fromkeys(("dev", "valid", "validate", "val"), "validation")
 
 
 def canonical_split(word: str) -> str:
@@ -24,13 +24,16 @@ class Hub:
 
     Attributes:
         repo: id of the data set.
-        splits: our split name to the hub's; ``"all"`` for a set that is published unsplit.
+        splits: our split name to the hub's; ``"all"`` for a set that is published unsplit. The name
+            of a file (``MM/test.jsonl``) is fetched and read as a file.
         configs: configurations read one after the other; ``None`` is the default one.
+        archives: files beside the rows that hold the pictures, fetched whole.
     """
 
     repo: str
     splits: Mapping[str, str]
     configs: tuple[str | None, ...] = (None,)
+    archives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,15 @@ class Source:
         parse: a row to a case; ``None`` if the row is no part of the set. Raises ``BadRow``.
         fields: fields that ``parse`` reads; others are reported as not read.
         files: split to the stems of its files inside a folder; each stem must match exactly one
-            file, ``|`` separates alternatives, ``*`` is a wildcard.
+            file, or all numbered parts of one (``train-00001-of-00007``). ``|`` separates
+            alternatives, ``*`` is a wildcard. A stem behind a folder (``MM/test``) takes every
+            file of that folder that it matches.
         hub: place on the hub, if there is one that needs no remote code.
         columns: columns of CSV files without header.
         prepare: sees all rows of a file first, for what one row alone cannot tell.
         form: how likelihoods are asked for; ``None``: letters, see ``form_of``.
+        pictures: folders and ZIP archives, beside a file or up to two folders above it, in which
+            pictures that rows name are looked for; the folder of the file comes first.
     """
 
     name: str
@@ -110,3 +117,4 @@ class Source:
     columns: tuple[str, ...] | None = None
     prepare: Callable[[Iterator[RawRow], Origin], Iterator[RawRow]] = unchanged
     form: Form | None = None
+    pictures: tuple[str, ...] = ()
