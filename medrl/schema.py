@@ -207,6 +207,11 @@ class Recipe(Part):
         if not isinstance(stage, RLStage):
             return
         for term in (stage.reward or self.reward).terms:
+            if term.term == "perception" and stage.perturb is None:
+                raise ValueError(
+                    "term perception compares with answers to perturbed pictures; "
+                    "give the stage perturb: {kind: mask}"
+                )
             model = getattr(term, "model", None)
             if isinstance(model, str) and model.startswith("stage:"):
                 name = model.removeprefix("stage:")

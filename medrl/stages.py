@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from medrl.cases.perturbation import PerturbationSpec
 from medrl.cases.spec import DataSpec, TrainSpec
 from medrl.learning.critic import CriticKind
 from medrl.learning.layout import ModeChoice
@@ -63,6 +64,9 @@ class RLStage(Stage):
 
     reward: RewardSpec | None = None
     """Its own reward; none: the recipe's."""
+    perturb: PerturbationSpec | None = None
+    """Every case is also answered with its pictures perturbed (CAPO), for the term ``perception``
+    and for measuring what the pictures are worth; nothing is learned from these answers."""
     answers_per_prompt: Positive = 1
     max_new_tokens: Positive
     temperature: Annotated[float, Field(gt=0)] = 1.0

@@ -7,17 +7,19 @@ known; the five here and their strengths are ours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from pydantic import model_validator
 
 from medrl.cases.case import Case
 from medrl.cases.picture import Picture
 from medrl.errors import DataError
+from medrl.part import Part
 
 Kind = Literal["noise", "blur", "mask", "grey", "swap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,6 +30,8 @@ MASKED = (0.4, 0.8)
 """Least and greatest share of the area that a mask hides."""
 STRENGTHS = {"noise": 64.0, "blur": 0.05}
 """Where none is given: standard deviation in grey levels, radius as a share of the shorter side."""
+RANGES = {"mask": MASKED, "noise": (1e-6, np.inf), "blur": (1e-6, np.inf)}
+STRENGTH_RULE = "noise and blur take one above 0, mask one from 0.4 to 0.8, grey and swap none"
 _PATCHES = 8
 """Patches along the shorter side."""
 
@@ -68,13 +72,11 @@ class Perturbed(Picture):
                 "for swap",
                 "give other with kind swap, and with no other kind",
             )
-        low, high = {"mask": MASKED, "noise": (1e-6, np.inf), "blur": (1e-6, np.inf)}.get(
-            self.kind, (np.inf, -np.inf)
-        )
+        low, high = RANGES.get(self.kind, (np.inf, -np.inf))
         if self.strength is not None and not low <= self.strength <= high:
             raise DataError(
                 f"perturbation {self.kind} of {self.of} has strength {self.strength:g}",
-                "noise and blur take one above 0, mask one from 0.4 to 0.8, grey and swap none",
+                STRENGTH_RULE,
             )
 
     def open(self) -> Image.Image:
@@ -180,3 +182,42 @@ def perturb_case(
         for i, picture in enumerate(case.images)
     )
     return replace(case, images=images)
+
+
+class PerturbationSpec(Part):
+    """How the pictures of cases are perturbed; strengths as in :class:`Perturbed`."""
+
+    kind: Kind
+    strength: float | None = None
+    """None: our default of the kind."""
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> PerturbationSpec:
+        low, high = RANGES.get(self.kind, (np.inf, -np.inf))
+        if self.strength is not None and not low <= self.strength <= high:
+            raise ValueError(f"strength {self.strength:g} is out of range; {STRENGTH_RULE}")
+        return self
+
+    def twins(self, cases: Sequence[Case], seed: int) -> list[Case]:
+        """Each case with its pictures perturbed; ``swap`` shows those of the nearest later case
+        (around the end) that has others.
+
+        Raises:
+            DataError: see :func:`perturb_case`; also a swap where all cases show the same.
+        """
+        return [
+            perturb_case(case, self.kind, seed, self._other(cases, i), self.strength)
+            for i, case in enumerate(cases)
+        ]
+
+    def _other(self, cases: Sequence[Case], i: int) -> Case | None:
+        if self.kind != "swap":
+            return None
+        shown = [picture.fingerprint for picture in cases[i].images]
+        for other in (*cases[i + 1 :], *cases[:i]):
+            if other.images and [p.fingerprint for p in other.images] != shown:
+                return other
+        raise DataError(
+            f"{cases[i].source} (case {cases[i].id}): no other pictures to swap with",
+            "give more cases at a time, or another kind of perturbation",
+        )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from medrl.cases.perturbation import PerturbationSpec
 from medrl.part import Part, Positive, Share
 
 
@@ -60,6 +61,8 @@ class DataSpec(Part):
     """Of other sets: which of the questions, by length; none: all."""
     noise: Share = 0.0
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
+    perturb: PerturbationSpec | None = None
+    """Show every picture perturbed: what is still right was not seen."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> DataSpec:

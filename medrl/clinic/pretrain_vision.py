@@ -85,9 +85,7 @@ def build_model(
 ) -> Qwen2VLForConditionalGeneration:
     """A small Qwen2-VL from its config, weights drawn anew, its text half set up to look up."""
     torch.manual_seed(config.seed)
-    image, video, start, stop = (
-        tokenizer.convert_tokens_to_ids(mark) for mark in (IMAGE, VIDEO, START, STOP)
-    )
+    known = tokenizer.get_vocab()
     half = config.hidden // config.heads // 2
     axes = [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8]  # time, row, column
     model = Qwen2VLForConditionalGeneration(
@@ -121,10 +119,10 @@ def build_model(
                 "temporal_patch_size": 1,
             },
             tie_word_embeddings=True,
-            image_token_id=image,
-            video_token_id=video,
-            vision_start_token_id=start,
-            vision_end_token_id=stop,
+            image_token_id=known[IMAGE],
+            video_token_id=known[VIDEO],
+            vision_start_token_id=known[START],
+            vision_end_token_id=known[STOP],
         )
     )
     letters = tokenizer(list(LETTERS[:5]), add_special_tokens=False)["input_ids"]

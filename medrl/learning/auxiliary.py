@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 
 from medrl.cases.case import Case
 from medrl.evaluation.evaluate import Examiner
+from medrl.learning.groups import Group
 from medrl.learning.learner import Learner
 from medrl.learning.policy import Policy, load_policy, save_model
 from medrl.learning.scoring import ScoreLearner, quality, score
@@ -46,7 +46,10 @@ class Auxiliary:
         if isinstance(stage, ScoreStage):
             self.learner = ScoreLearner(stage, self.policy, recipe.prompt)
         else:
-            write = partial(trace_groups, self.policy, grader=examiner.grader)
+
+            def write(cases: Sequence[Case], step: int) -> list[Group]:
+                return trace_groups(self.policy, cases, examiner.grader)
+
             self.learner = SFTLearner(stage, self.policy, write)
 
     def finish(

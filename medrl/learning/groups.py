@@ -80,6 +80,14 @@ def written_episode(
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """A case with its pictures perturbed, and what the grader said of the answers to it."""
+
+    case: Case
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The G episodes of one case. The first ``prefix_length`` tokens, images included, are common
     to all of them, so that every pass over the group can compute them once."""
@@ -89,6 +97,7 @@ class Group:
     prefix_length: int
     episodes: tuple[Episode, ...]
     media: Media | None = None
+    twin: Twin | None = None
 
     def __post_init__(self) -> None:
         prefixes = {episode.token_ids[: self.prefix_length] for episode in self.episodes}
@@ -103,9 +112,11 @@ class Group:
         return [episode.reward for episode in self.episodes]
 
 
-def group_of(case: Case, prompt: Prompt, episodes: Sequence[Episode]) -> Group:
+def group_of(
+    case: Case, prompt: Prompt, episodes: Sequence[Episode], twin: Twin | None = None
+) -> Group:
     """The answers to one prompt, which is all that they have in common."""
-    return Group(case, prompt.text, len(prompt), tuple(episodes), prompt.media)
+    return Group(case, prompt.text, len(prompt), tuple(episodes), prompt.media, twin)
 
 
 def flatten(groups: Sequence[Group]) -> list[Episode]:

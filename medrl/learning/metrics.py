@@ -37,6 +37,7 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         **mean_shape(shapes),
         **_term_means(episodes),
         **dead_shares(groups),
+        **_without_picture(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
 
 
@@ -50,6 +51,17 @@ def dead_shares(groups: Sequence[Group]) -> dict[str, float]:
             dead.setdefault(group.case.tags[LEVEL], []).append(len(set(group.rewards)) == 1)
     counts = {f"groups_{level}": float(len(found)) for level, found in sorted(dead.items())}
     return counts | {f"dead_share_{level}": fmean(found) for level, found in sorted(dead.items())}
+
+
+def _without_picture(groups: Sequence[Group]) -> dict[str, float]:
+    """Accuracy where the pictures were perturbed, and what accuracy loses by it: the reliance on
+    the picture, in [-1, 1]. Empty where nothing was perturbed."""
+    twins = [group.twin for group in groups if group.twin is not None]
+    if not twins:
+        return {}
+    without = fmean(verdict.correct for twin in twins for verdict in twin.verdicts)
+    seen = fmean(e.verdict.correct for g in groups if g.twin for e in g.episodes)
+    return {"perturbed_accuracy": without, "image_reliance": seen - without}
 
 
 def _term_means(episodes: Sequence[Episode]) -> dict[str, float]:

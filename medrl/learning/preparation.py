@@ -15,6 +15,7 @@ from medrl.cases.loading import load_cases
 from medrl.cases.spec import DataSpec, sets_of
 from medrl.clinic.exams import EXAM_SETS, exam
 from medrl.clinic.sources import CLINIC_SETS
+from medrl.environments.pools import templates_of
 from medrl.errors import DataError, RecipeError
 from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
@@ -55,7 +56,8 @@ def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]
         RecipeError: a clinic set without a size.
     """
     read = _clinic_cases if spec.source.startswith("clinic:") else _loaded_cases
-    return flip_labels(read(spec, grader, clinic_seed), spec.noise, spec.seed)
+    cases = flip_labels(read(spec, grader, clinic_seed), spec.noise, spec.seed)
+    return cases if spec.perturb is None else spec.perturb.twins(cases, spec.seed)
 
 
 def mixed_cases(
@@ -271,7 +273,8 @@ def fitting(
     Raises:
         DataError: more than ``MAX_TOO_LONG`` of the cases do not fit.
     """
-    return keep_measurable(lambda c: len(encode_prompt(policy, c, template, room)), cases)
+    longest = max(templates_of(template), key=len)
+    return keep_measurable(lambda c: len(encode_prompt(policy, c, longest, room)), cases)
 
 
 Measured = TypeVar("Measured")

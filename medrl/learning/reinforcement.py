@@ -55,6 +55,7 @@ from medrl.learning.rollout import sample_groups
 from medrl.learning.std_filter import StdFilter, deviation
 from medrl.rewards.reward import Reward
 from medrl.run import generator
+from medrl.run.seeding import derive_seed
 from medrl.sampling.sampler import Sampler, SamplingParams
 from medrl.schema import Recipe
 from medrl.stages import GroupStage, PPOStage
@@ -170,6 +171,8 @@ class RLLearner:
             stage.answers_per_prompt,
             SamplingParams(stage.max_new_tokens, stage.temperature, stage.top_k, stage.top_p),
             generator(self.seed, *place, device=self.policy.device),
+            step,
+            stage.perturb.twins(cases, derive_seed(self.seed, *place)) if stage.perturb else (),
         )
         self.failures += rollout.failures
         fewest = 2 if isinstance(stage, GroupStage) else 1

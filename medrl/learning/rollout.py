@@ -9,10 +9,12 @@ from statistics import fmean
 import torch
 
 from medrl.cases.case import Case
+from medrl.environments.pools import pick_template
 from medrl.environments.prompts import render
 from medrl.errors import DataError
 from medrl.grading import Grader, declared_answer
-from medrl.learning.groups import Episode, Group, Origin, group_of, written_episode
+from medrl.grading.verdict import Verdict
+from medrl.learning.groups import Episode, Group, Origin, Twin, group_of, written_episode
 from medrl.learning.policy import Policy
 from medrl.prompt import Prompt
 from medrl.rewards.reward import Paid, Reward
@@ -20,10 +22,11 @@ from medrl.rewards.term import Answer
 from medrl.sampling.sampler import Completion, Sampler, SamplingParams, sample
 
 
-def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> Prompt:
+def encode_prompt(policy: Policy, case: Case, template: str, room: int, step: int = 0) -> Prompt:
     """What the policy reads of a case, its pictures first.
 
     Args:
+        template: or a pool of them, of which one is drawn for the case and the step.
         room: tokens that must stay free for the answer.
 
     Raises:
@@ -33,7 +36,7 @@ def encode_prompt(policy: Policy, case: Case, template: str, room: int) -> Promp
     """
     pictures = [picture.open() for picture in case.images]
     try:
-        prompt = policy.prompt(render(case, template), pictures)
+        prompt = policy.prompt(render(case, pick_template(template, case.id, step)), pictures)
     except DataError as error:
         raise DataError(f"{case.source} (case {case.id}): {error.message}", error.fix) from error
     if not len(prompt):
@@ -72,17 +75,35 @@ def sample_groups(
     answers_per_prompt: int,
     params: SamplingParams,
     generator: torch.Generator,
+    step: int = 0,
+    twins: Sequence[Case] = (),
 ) -> Rollout:
-    """Sample ``answers_per_prompt`` answers to each case, grade and reward each of them."""
-    prompts = [encode_prompt(policy, c, template, params.max_new_tokens) for c in cases]
-    with policy.arithmetic():
-        sampled = sample(sampler, prompts, answers_per_prompt, params, generator)
+    """Sample ``answers_per_prompt`` answers to each case, grade and reward each of them.
+
+    Args:
+        step: for which templates are drawn, where ``template`` is a pool.
+        twins: each case with its pictures perturbed; they are answered too, in the same words and
+            as often, for reward terms to compare with. Nobody learns from these answers.
+    """
+
+    def ask(asked: Sequence[Case]) -> tuple[list[Prompt], list[list[Completion]]]:
+        prompts = [encode_prompt(policy, c, template, params.max_new_tokens, step) for c in asked]
+        with policy.arithmetic():
+            return prompts, sample(sampler, prompts, answers_per_prompt, params, generator)
+
+    prompts, sampled = ask(cases)
+    perturbed: list[tuple[Verdict, ...]] = [()] * len(cases)
+    if twins:
+        perturbed = [
+            tuple(grader.grade(policy.decode(c.token_ids), twin.reference) for c in completions)
+            for twin, completions in zip(twins, ask(twins)[1], strict=True)
+        ]
     answers: list[Answer] = []
     for number, (case, prompt, completions) in enumerate(zip(cases, prompts, sampled, strict=True)):
         for completion in completions:
-            text = policy.decode(completion.token_ids)
+            text, ids = policy.decode(completion.token_ids), completion.token_ids
             verdict = grader.grade(text, case.reference)
-            answers.append(Answer(case, prompt, text, completion.token_ids, verdict, number))
+            answers.append(Answer(case, prompt, text, ids, verdict, number, perturbed[number]))
     completions = [completion for row in sampled for completion in row]
     groups: list[Group] = []
     paid = list(zip(answers, completions, reward.pay(answers), strict=True))
@@ -93,7 +114,8 @@ def sample_groups(
             if answer.group == number and pay.value is not None
         )
         if episodes:
-            groups.append(group_of(case, prompts[number], episodes))
+            twin = Twin(twins[number], perturbed[number]) if twins else None
+            groups.append(group_of(case, prompts[number], episodes, twin))
     return Rollout(groups, [pay.failure for _, _, pay in paid if pay.value is None])
 
 
@@ -114,7 +136,12 @@ def _episode(answer: Answer, completion: Completion, paid: Paid) -> Episode:
 
 
 def target_groups(
-    policy: Policy, cases: Sequence[Case], template: str, grader: Grader, full: bool
+    policy: Policy,
+    cases: Sequence[Case],
+    template: str,
+    grader: Grader,
+    full: bool,
+    step: int = 0,
 ) -> list[Group]:
     """One group of one episode per case whose answer is declared_answer, not sampled (SFT).
 
@@ -138,7 +165,7 @@ def target_groups(
                 )
             answer = f"<think>{case.tags['rationale']}</think>{answer}"
         ids = [*policy.encode(answer), policy.stop_ids[0]]
-        prompt = encode_prompt(policy, case, template, len(ids))
+        prompt = encode_prompt(policy, case, template, len(ids), step)
         verdict = grader.grade(answer, case.reference)
         groups.append(group_of(case, prompt, [written_episode(prompt, ids, answer, verdict)]))
     return groups

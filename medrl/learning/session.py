@@ -80,8 +80,8 @@ def build_learner(recipe: Recipe, index: int, examiner: Examiner, run: Path) -> 
     if isinstance(stage, SFTStage):
         full = stage.targets == "full"
 
-        def write(cases: Sequence[Case]) -> list[Group]:
-            return target_groups(policy, cases, recipe.prompt, grader, full)
+        def write(cases: Sequence[Case], step: int) -> list[Group]:
+            return target_groups(policy, cases, recipe.prompt, grader, full, step)
 
         return SFTLearner(stage, policy, write)
     assert isinstance(stage, PPOStage | GroupStage)

@@ -24,14 +24,14 @@ class SFTLearner:
     """Supervised fine-tuning on written answers: the papers' baseline, and cold starts.
 
     Args:
-        write: the written answers of some cases, as groups of one.
+        write: the written answers of some cases at a step, as groups of one.
     """
 
     def __init__(
         self,
         stage: SFTStage | TraceStage,
         policy: Policy,
-        write: Callable[[Sequence[Case]], list[Group]],
+        write: Callable[[Sequence[Case], int], list[Group]],
     ) -> None:
         self.stage, self.policy, self.write = stage, policy, write
         self.optimizer: torch.optim.Optimizer = adamw(
@@ -40,7 +40,7 @@ class SFTLearner:
 
     def rollout(self, draw: DrawCases, step: int) -> list[Group]:
         """Write the target answer of each case."""
-        return self.write(draw(0))
+        return self.write(draw(0), step)
 
     def update(self, groups: Sequence[Group], step: int) -> Metrics:
         """One optimiser step on the targets."""

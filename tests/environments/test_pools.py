@@ -46,16 +46,15 @@ def test_open_questions_leave_no_empty_line(name: str, i: int) -> None:
 
 
 def test_the_draw_is_the_cases_and_steps_own() -> None:
-    drawn = [pick_template("pool:diverse", 3, "case-1", step) for step in range(200)]
-    assert drawn == [pick_template("pool:diverse", 3, "case-1", step) for step in range(200)]
+    drawn = [pick_template("pool:diverse", "case-1", step) for step in range(200)]
+    assert drawn == [pick_template("pool:diverse", "case-1", step) for step in range(200)]
     assert set(drawn) == set(POOLS["diverse"])
-    assert drawn != [pick_template("pool:diverse", 3, "case-2", step) for step in range(200)]
-    assert drawn != [pick_template("pool:diverse", 4, "case-1", step) for step in range(200)]
+    assert drawn != [pick_template("pool:diverse", "case-2", step) for step in range(200)]
 
 
 def test_the_draw_is_even() -> None:
     n, pool = 4000, POOLS["diverse"]
-    counts = Counter(pick_template("pool:diverse", 0, f"case-{i}", 0) for i in range(n))
+    counts = Counter(pick_template("pool:diverse", f"case-{i}", 0) for i in range(n))
     expected = n / len(pool)
     chi_square = sum((counts[t] - expected) ** 2 / expected for t in pool)
     assert chi_square < 27.9  # 0.999 quantile of 9 degrees of freedom
@@ -63,10 +62,10 @@ def test_the_draw_is_even() -> None:
 
 def test_a_prompt_that_is_no_pool_is_its_own_template() -> None:
     assert templates_of("think-answer") == ("think-answer",)
-    assert pick_template("Q: {question}", 0, "x", 9) == "Q: {question}"
+    assert pick_template("Q: {question}", "x", 9) == "Q: {question}"
 
 
 def test_an_unknown_pool_is_refused() -> None:
     with pytest.raises(RecipeError, match="'divers' is not known") as refused:
-        pick_template("pool:divers", 0, "x", 0)
+        pick_template("pool:divers", "x", 0)
     assert "pool:diverse" in refused.value.fix
