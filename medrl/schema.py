@@ -39,7 +39,9 @@ class ModelSpec(Part):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the forward pass; ``auto``: fp32 on CPU, bf16 on GPU. Weights stay fp32."""
     lora_rank: Annotated[int, Field(ge=0)] = 0
-    """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
+    """Rank of LoRA adapters, scaled by twice of it; 0 trains every weight."""
+    lora_on: Literal["all", "attention"] = "all"
+    """Linear layers that get adapters: all, or the attention of the part that reads text (RARL)."""
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass: a third more arithmetic, far less memory."""
 

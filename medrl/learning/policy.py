@@ -162,7 +162,7 @@ def load_policy(
         config = LoraConfig(
             r=spec.lora_rank,
             lora_alpha=2 * spec.lora_rank,
-            target_modules="all-linear",
+            target_modules=_adapted(model) if spec.lora_on == "attention" else "all-linear",
             task_type="CAUSAL_LM",
         )
         policy_model = get_peft_model(model, config)
@@ -182,6 +182,27 @@ def load_policy(
         spec.chat,
         sight,
     )
+
+
+def _adapted(model: PreTrainedModel) -> list[str]:
+    """Names of the linear layers in the attention of the part that reads text.
+
+    Raises:
+        ModelError: there are none.
+    """
+    readers = [
+        module
+        for module in model.get_decoder().modules()
+        if type(module).__name__.endswith("Attention")
+    ]
+    layers = {id(x) for r in readers for x in r.modules() if isinstance(x, torch.nn.Linear)}
+    names = [name for name, module in model.named_modules() if id(module) in layers]
+    if not names:
+        raise ModelError(
+            f"{type(model).__name__} has no linear layers in its attention to adapt",
+            "set model.lora_on: all",
+        )
+    return names
 
 
 def _resolve(path: str) -> str:
