@@ -100,7 +100,7 @@ def run_stage(
             },
         )
         for group in groups[: recipe.episodes_kept]:
-            run.log("episodes", place | episode_record(group))
+            run.log("episodes", place | episode_record(group, run))
         on_step(metrics)
         last = step + 1 == stage.steps
         if last or stop.requested or (step + 1) % stage.checkpoint_every == 0:

@@ -11,6 +11,8 @@ from medrl.evaluation.answer_shape import mean_shape, measure
 from medrl.grading.verdict import Outcome
 from medrl.learning.groups import Episode, Group, flatten
 from medrl.learning.policy import Policy
+from medrl.run import RunFolder
+from medrl.run.pictures import keep_pictures
 from medrl.sampling.sampler import StopReason
 
 
@@ -75,10 +77,17 @@ def _term_means(episodes: Sequence[Episode]) -> dict[str, float]:
     return {f"term_{n}": fmean(v) for n, v in sorted(values.items()) if n not in told}
 
 
-def episode_record(group: Group) -> dict[str, Any]:
-    """The first episode of a group as a person wants to read it."""
+def episode_record(group: Group, run: RunFolder) -> dict[str, Any]:
+    """The first episode of a group as a person wants to read it; copies of its pictures are kept
+    in the run folder."""
     episode, reference = group.episodes[0], group.case.reference
-    return {
+    seen: dict[str, Any] = {}
+    if group.case.images:
+        seen["pictures"] = keep_pictures(run, group.case.images)
+    if group.twin is not None:
+        seen["perturbed"] = keep_pictures(run, group.twin.case.images)
+        seen["perturbed_right"] = [v.correct for v in group.twin.verdicts]
+    return seen | {
         "case_id": group.case.id,
         "prompt": group.prompt,
         "text": episode.text,

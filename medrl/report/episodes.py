@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medrl.cases.case import LETTERS
@@ -60,14 +62,21 @@ class EpisodeView:
     terms: str
     stop: str
     tokens: str
+    pictures: Sequence[str]
+    perturbed: Sequence[str]
+    perturbed_right: str
 
 
-def choose_episodes(rows: Sequence[Row], history: History) -> list[EpisodeView]:
-    """At most ``SHOWN`` of the logged episodes, at even distances and whatever their outcome."""
+def choose_episodes(rows: Sequence[Row], history: History, run: Path) -> list[EpisodeView]:
+    """At most ``SHOWN`` of the logged episodes, at even distances and whatever their outcome.
+
+    Args:
+        run: folder that holds the pictures they name; those that are gone are left out.
+    """
     steps = running_steps(rows, history)
     count = min(SHOWN, len(rows))
     chosen = [round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)]
-    return [_view(rows[i], steps[i], history.steps) for i in chosen]
+    return [_view(rows[i], steps[i], history.steps, run) for i in chosen]
 
 
 def split_answer(text: str) -> list[Piece]:
@@ -91,7 +100,7 @@ def split_answer(text: str) -> list[Piece]:
     return pieces
 
 
-def _view(row: Row, step: int | None, steps: int) -> EpisodeView:
+def _view(row: Row, step: int | None, steps: int, run: Path) -> EpisodeView:
     prompt, options = str(row.get("prompt", "")), [str(o) for o in row.get("options") or []]
     return EpisodeView(
         step=step,
@@ -109,7 +118,25 @@ def _view(row: Row, step: int | None, steps: int) -> EpisodeView:
         terms=_terms(row.get("terms")),
         stop=str(row.get("stop", "")),
         tokens=plain(row.get("tokens")),
+        pictures=_embedded(row.get("pictures"), run),
+        perturbed=_embedded(row.get("perturbed"), run),
+        perturbed_right=_share(row.get("perturbed_right")),
     )
+
+
+def _embedded(paths: Any, run: Path) -> list[str]:
+    """Pictures of the run folder as text that a page can hold."""
+    files = [run / str(path) for path in paths or []]
+    return [
+        f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+        for file in files
+        if file.is_file()
+    ]
+
+
+def _share(verdicts: Any) -> str:
+    right = list(verdicts or [])
+    return f"{sum(map(bool, right))} of {len(right)}" if right else ""
 
 
 def _title(prompt: str) -> str:

@@ -124,7 +124,7 @@ def _page(run: RunFolder) -> dict[str, Any]:
     summary = _json(run, "summary.json")
     logs = {name: run.read_lines(name) for name in LOGS}
     history = read_history(logs["metrics"], logs["timings"], summary.get("phases", []))
-    episodes = choose_episodes(logs["episodes"], history)
+    episodes = choose_episodes(logs["episodes"], history, run.path)
     results = _results(_json(run, "evaluations.json"))
     return {
         "title": recipe.get("name", "Run"),

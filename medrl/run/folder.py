@@ -7,6 +7,7 @@
     metrics.jsonl      one line per step, only what is bit-identical after a resume
     timings.jsonl      seconds, tokens per second and memory per step
     episodes.jsonl     sampled episodes to browse
+    pictures/          small copies of the pictures they were about
     evaluations.json   results by moment: before, after, or the name of a stage
     summary.json       written last
     checkpoints/step-000010/

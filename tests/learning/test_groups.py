@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from medrl.learning.groups import Episode, Group, Origin, flatten
 from medrl.learning.metrics import episode_record, group_metrics
 from medrl.learning.order import cases_for_step
 from medrl.learning.policy import Policy
+from medrl.run import RunFolder
 from medrl.sampling.sampler import StopReason
 from tests.tiny import case, episode, verdict
 
@@ -95,9 +97,10 @@ def test_metrics_are_means_over_episodes(policy: Policy) -> None:
     assert metrics["pre_think_tokens"] == 0
 
 
-def test_a_record_shows_the_first_episode() -> None:
+def test_a_record_shows_the_first_episode(tmp_path: Path) -> None:
     shown = answer("<answer>A</answer>", Outcome.WRONG, True, terms={"rule": 0.0}, reward=0.0)
-    record = episode_record(Group(case(), "ask", 1, (shown, shown)))
+    with RunFolder.create(tmp_path / "run", "") as run:
+        record = episode_record(Group(case(), "ask", 1, (shown, shown)), run)
     assert record["case_id"] == "case-1" and record["gold"] == "B" and record["prompt"] == "ask"
     assert record["outcome"] == "wrong" and record["tokens"] == 2 and record["stop"] == "end"
     assert record["terms"] == {"rule": 0.0} and len(record["options"]) == 4
