@@ -35,7 +35,7 @@ def recipe(seeing: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Re
         {"objective": "grpo", "answers_per_prompt": 2, "perturb": {"kind": "grey"}},
         train={"source": "clinic:phantoms-closed-train", "size": 8},
         evaluation={
-            "sets": {"seen": LETTERED, "grey": LETTERED | {"perturb": {"kind": "grey"}}},
+            "sets": {"test-id": LETTERED, "grey": LETTERED | {"perturb": {"kind": "grey"}}},
             "max_new_tokens": 6,
         },
     )

@@ -103,7 +103,7 @@ def _spots(
         places = [p for p in places if math.hypot(p[0] - x, p[1] - y) > room]
     places = places[: NUMBERS.index(a["spots"])]
     centres = [(x + dx, y + dy) for (x, y), (dx, dy) in zip(places, moved, strict=False)]
-    canvas.paint(canvas.cover(canvas.discs(centres, 0.055)), (0.92,))
+    canvas.paint(canvas.cover(canvas.discs(centres, 0.065)), (0.92,))
 
 
 def _described(a: Attributes) -> str | None:

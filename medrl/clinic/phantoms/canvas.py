@@ -141,7 +141,8 @@ class Canvas:
         what it stands on, or darker where that is light already."""
         mask = _letter(name, x, y, self.size)
         under = self._image[mask]
-        self._image[mask] = under + np.where(under < 0.6, 0.3, -0.3).astype(np.float32)
+        light = under.mean(axis=1, keepdims=True) > 0.6
+        self._image[mask] = under + np.where(light, -0.3, 0.3)
 
     def finish(self, brightness: float, contrast: float, noise: float) -> Image.Image:
         """The picture as it comes out of the machine.

@@ -96,10 +96,9 @@ class Lessons:
         asked, case = self._case()
         name, attributes = asked.picture.modality, asked.picture.attributes
         seen = listing(findings_behind(name, asked.question, attributes))
-        prompt = render(
-            case, "The picture shows {seen}.\n{question}\n{options}\n".replace("{seen}", seen)
-        )
-        return Lesson((), prompt.rstrip(), f"<answer>{case.reference.value}</answer>")
+        asked_for = render(case, "{question}\n{options}\n").rstrip()
+        prompt = f"The picture shows {seen}.\n{asked_for}"
+        return Lesson((), prompt, f"<answer>{case.reference.value}</answer>")
 
     def rule(self) -> Lesson:
         """A line of a table of diagnoses; no picture."""
