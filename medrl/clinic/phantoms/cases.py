@@ -120,7 +120,7 @@ def case_of(asked: Asked, form: Form, case_id: str, dataset: str, rng: random.Ra
         tags={
             "modality": picture.modality,
             "task": question.task,
-            "level": str(LEVELS[question.task]),
+            "cognitive_level": str(LEVELS[question.task]),
             "form": form,
             "shortcut": "none",
             "answer": asked.answer,

@@ -62,7 +62,7 @@ def test_tags(closed: list[Case], opened: list[Case]) -> None:
     assert {c.tags["task"] for c in closed} == set(LEVELS)
     for case in (*closed, *opened):
         tags, (picture,) = case.tags, case.images
-        assert tags["level"] == str(LEVELS[tags["task"]]) and tags["shortcut"] == "none"
+        assert tags["cognitive_level"] == str(LEVELS[tags["task"]]) and tags["shortcut"] == "none"
         assert tags["modality"] == picture.modality
         assert tags["answer"] == case.reference.gold_text
     assert {c.tags["form"] for c in closed} == {"closed"}
