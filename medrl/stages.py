@@ -145,6 +145,10 @@ class GroupStage(RLStage):
     std_filter: StdFilterSpec | None = None
     """Drop groups whose rewards hardly differ (RLPR); ``{}`` with RLPR's own numbers. With
     extra_batches they are replaced."""
+    one_scale: bool = False
+    """Bring the rewards of open questions to mean and deviation of those of closed ones (MedCCO's
+    re-weighting); moving averages. An advantage that is divided by its group's deviation (``std``)
+    is the same with and without."""
     overlong_buffer: Annotated[int, Field(ge=0)] = 0
     """Answers are punished up to -1 over the last so many tokens before max_new_tokens."""
 

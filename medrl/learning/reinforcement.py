@@ -8,7 +8,6 @@ Shapes: B episodes of the step, A policy tokens of the longest of them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +15,6 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from medrl.cases.case import Case
-from medrl.errors import RewardError
-from medrl.grading import Grader
-from medrl.judges import Counts
 from medrl.learning.advantages import (
     gae,
     group_advantages,
@@ -30,6 +25,7 @@ from medrl.learning.advantages import (
 )
 from medrl.learning.batching import micro_batches
 from medrl.learning.critic import Critic, explained_variance
+from medrl.learning.gathering import Gatherer
 from medrl.learning.groups import Group, flatten
 from medrl.learning.layout import (
     Layout,
@@ -51,13 +47,7 @@ from medrl.learning.objectives.ppo import policy_loss, value_loss
 from medrl.learning.objectives.weights import token_weights
 from medrl.learning.optimiser import adamw, step_optimizer
 from medrl.learning.policy import Policy, ReferenceModel, load_trained, trainable, trained
-from medrl.learning.rollout import sample_groups
-from medrl.learning.std_filter import StdFilter, deviation
-from medrl.rewards.reward import Reward
 from medrl.run import generator
-from medrl.run.seeding import derive_seed
-from medrl.sampling.sampler import Sampler, SamplingParams
-from medrl.schema import Recipe
 from medrl.stages import GroupStage, PPOStage
 
 
@@ -98,18 +88,12 @@ class RLLearner:
 
     def __init__(
         self,
-        recipe: Recipe,
         stage: PPOStage | GroupStage,
         policy: Policy,
-        sampler: Sampler,
-        grader: Grader,
-        reward: Reward,
+        gatherer: Gatherer,
         seed: int,
     ) -> None:
-        self.recipe, self.stage, self.policy, self.seed = recipe, stage, policy, seed
-        self.sampler, self.grader, self.reward = sampler, grader, reward
-        self.failures: list[str] = []
-        self.std_filter = StdFilter()
+        self.stage, self.policy, self.gatherer, self.seed = stage, policy, gatherer, seed
         self.critic: Critic | None = None
         groups = [(policy.trainable(), stage.learning_rate)]
         if isinstance(stage, PPOStage):
@@ -119,64 +103,8 @@ class RLLearner:
         self.optimizer: torch.optim.Optimizer = adamw(groups, stage)
 
     def rollout(self, draw: DrawCases, step: int) -> list[Group]:
-        """Sample, grade and reward ``answers_per_prompt`` answers to each case.
-
-        Answers that no reward could be told for are left out and counted, and so are groups that
-        have nothing left to compare.
-
-        Dynamic sampling: groups whose answers all got the same reward teach nothing; they are
-        replaced from further batches of cases, as far as ``extra_batches`` reaches. So are groups
-        that ``std_filter`` drops. If no group is left, the step keeps those it began with.
-        """
-        self.sampler.refresh()
-        self.failures, self.reward.counts = [], Counts()
-        groups = self._sample(draw(0), step, 0)
-        if not groups:
-            raise RewardError(
-                f"no reward could be told for any answer of step {step + 1}; the last reason: "
-                f"{self.failures[-1]}",
-                "mend the judge or model that it names and use --resume",
-            )
-        stage = self.stage
-        if not isinstance(stage, GroupStage) or not (stage.extra_batches or stage.std_filter):
-            return groups
-        least = self._least_deviation(stage, groups, step)
-        alive = [g for g in groups if deviation(g) >= least]
-        for attempt in range(1, 1 + stage.extra_batches):
-            if len(alive) >= stage.prompts_per_step:
-                break
-            fresh = self._sample(draw(attempt), step, attempt)
-            alive += [g for g in fresh if deviation(g) >= least]
-        return (alive or groups)[: stage.prompts_per_step]
-
-    def _least_deviation(self, stage: GroupStage, groups: Sequence[Group], step: int) -> float:
-        """Of the rewards of a group that is kept; the filter has seen these groups then."""
-        least = sys.float_info.min if stage.extra_batches else 0.0  # any difference, or none
-        if stage.std_filter is None:
-            return least
-        least = max(least, self.std_filter.threshold(stage.std_filter, step))
-        self.std_filter = self.std_filter.updated(stage.std_filter, step, groups)
-        return least
-
-    def _sample(self, cases: Sequence[Case], step: int, attempt: int) -> list[Group]:
-        stage = self.stage
-        place = ("sampling", step, attempt) if attempt else ("sampling", step)
-        rollout = sample_groups(
-            self.policy,
-            self.sampler,
-            cases,
-            self.recipe.prompt,
-            self.grader,
-            self.reward,
-            stage.answers_per_prompt,
-            SamplingParams(stage.max_new_tokens, stage.temperature, stage.top_k, stage.top_p),
-            generator(self.seed, *place, device=self.policy.device),
-            step,
-            stage.perturb.twins(cases, derive_seed(self.seed, *place)) if stage.perturb else (),
-        )
-        self.failures += rollout.failures
-        fewest = 2 if isinstance(stage, GroupStage) else 1
-        return [g for g in rollout.groups if len(g.episodes) >= fewest]
+        """See :meth:`medrl.learning.gathering.Gatherer.gather`."""
+        return self.gatherer.gather(draw, step)
 
     def update(self, groups: Sequence[Group], step: int) -> Metrics:
         """One step: freeze, then ``epochs_per_step`` x ``minibatches`` optimiser steps."""
@@ -193,10 +121,7 @@ class RLLearner:
                     sums[name] = sums.get(name, 0.0) + value
         updates = stage.epochs_per_step * stage.minibatches
         metrics |= {name: value / updates for name, value in sums.items()}
-        failed = {"reward_failures": float(len(self.failures))} if self.failures else {}
-        if self.reward.counts.asked:
-            failed |= {f"judge_{name}": n for name, n in self.reward.counts.outcome().items()}
-        return group_metrics(self.policy, groups) | metrics | failed
+        return group_metrics(self.policy, groups) | metrics | self.gatherer.outcome()
 
     def _minibatch_step(self, frozen: _Frozen, rows_B: torch.Tensor) -> Metrics:
         """One optimiser step on the given episodes, in micro-batches under the token budget."""
@@ -314,7 +239,7 @@ class RLLearner:
     def _look_back(self, frozen: _Frozen, behaviour: torch.Tensor) -> None:
         """Everything that needs a pass through a model before it moves."""
         policy = self.policy
-        foreign = not self.sampler.exact
+        foreign = not self.gatherer.sampler.exact
         if foreign:
             frozen.old = torch.zeros_like(behaviour)
         if self.critic is None and self.reference is None and not foreign:
@@ -387,22 +312,18 @@ class RLLearner:
 
     def spending(self) -> Metrics:
         """What the judges of the last rollout cost."""
-        counts = self.reward.counts
-        return {f"judge_{k}": v for k, v in counts.spending().items()} if counts.asked else {}
+        return self.gatherer.spending()
 
     def tensors(self) -> dict[str, Tensors]:
-        """Trained policy weights, the critic's own weights, and what the filter has seen."""
+        """Trained policy weights, the critic's own weights, and what the gatherer has seen."""
         found: dict[str, Tensors] = {"policy": trained(self.policy.model)}
         if self.critic is not None:
             found["critic"] = trained(self.critic)
-        if getattr(self.stage, "std_filter", None) is not None:
-            found["std_filter"] = self.std_filter.tensors()
-        return found
+        return found | self.gatherer.tensors()
 
     def load(self, tensors: Mapping[str, Tensors]) -> None:
         """Restore what ``tensors`` returned."""
         load_trained(self.policy.model, tensors["policy"])
         if self.critic is not None:
             load_trained(self.critic, tensors["critic"])
-        if "std_filter" in tensors:
-            self.std_filter = StdFilter.restored(tensors["std_filter"])
+        self.gatherer.load(tensors)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import torch
+
 LEAST_DEVIATION = 1e-6
 """Rewards that deviate less are all the same: there is nothing to rescale."""
 
@@ -72,10 +74,12 @@ class RunningScale:
         shift = self.mean(self.reference)
         return [(value - self.mean(kind)) * factor + shift for value in values]
 
-    def state_dict(self) -> dict[str, tuple[float, float]]:
-        """Mean and mean square of each kind."""
-        return dict(self._moments)
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Mean and mean square of each kind, every bit of them, for a checkpoint."""
+        return {
+            kind: torch.tensor(seen, dtype=torch.float64) for kind, seen in self._moments.items()
+        }
 
-    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Go on from what ``state_dict`` gave, be it by way of JSON."""
-        self._moments = {kind: (mean, square) for kind, (mean, square) in state.items()}
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what ``tensors`` gave."""
+        self._moments = {kind: (float(t[0]), float(t[1])) for kind, t in tensors.items()}

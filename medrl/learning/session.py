@@ -26,6 +26,7 @@ from medrl.learning.auxiliary import (
     stage_folder,
 )
 from medrl.learning.evaluations import Evaluations, Stopped, unless
+from medrl.learning.gathering import Gatherer
 from medrl.learning.groups import Group
 from medrl.learning.inputs import INPUTS, check_recorded
 from medrl.learning.learner import Learner, restore_learner
@@ -88,7 +89,9 @@ def build_learner(recipe: Recipe, index: int, examiner: Examiner, run: Path) -> 
     context = RewardContext(policy, grader, partial(model_folder, run, recipe.stages))
     reward = Reward(stage.reward or recipe.reward, context)
     seed = derive_seed(recipe.seed, "learner", index)
-    return RLLearner(recipe, stage, policy, examiner.sampler, grader, reward, seed)
+    sampler = examiner.sampler
+    gatherer = Gatherer(stage, policy, sampler, recipe.prompt, grader, reward, seed)
+    return RLLearner(stage, policy, gatherer, seed)
 
 
 class Session:

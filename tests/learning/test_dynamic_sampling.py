@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medrl.cases.case import Case
-from medrl.learning import reinforcement
+from medrl.learning import gathering
 from medrl.learning.loop import draw_cases
 from medrl.learning.order import cases_for_step
 from medrl.learning.rollout import Rollout, sample_groups
@@ -39,7 +39,7 @@ def only_teach(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             ]
             return Rollout(groups, [])
 
-        monkeypatch.setattr(reinforcement, "sample_groups", sample)
+        monkeypatch.setattr(gathering, "sample_groups", sample)
 
     return patch
 
@@ -98,7 +98,7 @@ def test_drawing_again_changes_neither_the_order_of_cases_nor_the_first_answers(
     answers = [[e.token_ids for e in g.episodes] for g in (*ordinary, *found[1:])]
     assert len({tuple(a) for a in answers}) == len(answers)  # further batches: other randomness
 
-    [stage] = plain.recipe.stages
+    stage = plain.stage
     cases = [case(name=str(i)) for i in range(12)]
     draws = [[draw_cases(cases, stage, 7, step, b) for step in range(3)] for b in range(3)]
     for step in range(3):

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from medrl.errors import RunError
-from medrl.learning import evaluations, loop, reinforcement, session
+from medrl.learning import evaluations, gathering, loop, reinforcement, session
 from medrl.learning.evaluations import Stopped
 from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
@@ -137,7 +137,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "after a step was logged, before its checkpoint": (loop, "save_checkpoint", 3),
     "at the first checkpoint of the second stage": (loop, "save_checkpoint", 4),
     "between two updates of a step": (reinforcement, "step_optimizer", 4),
-    "while sampling": (reinforcement, "sample_groups", 3),
+    "while sampling": (gathering, "sample_groups", 3),
     "when the first stage is handed over": (session, "save_file", 1),
     "while evaluating at the end": (evaluations, "compare", 1),
     "while evaluating at the start": (evaluations, "summarise", 1),
@@ -184,15 +184,18 @@ def test_a_killed_run_of_groups_ends_the_same(
         draws.append(0)
         return paid_by_tokens(*args)
 
-    monkeypatch.setattr(reinforcement, "sample_groups", sample)
+    monkeypatch.setattr(gathering, "sample_groups", sample)
     whole = tmp_path / "whole"
     start(recipe, whole)
     assert len(draws) == 3 if objective == "grpo" else len(draws) > 4
-    for number, place in enumerate(("sample_groups", "step_optimizer")):
-        run, last = tmp_path / str(number), len(draws) if place == "sample_groups" else 4
+    places = ((gathering, "sample_groups", len(draws)), (reinforcement, "step_optimizer", 4))
+    for module, place, last in places:
+        run = tmp_path / place
 
-        def target(run: Path = run, place: str = place, last: int = last) -> None:
-            setattr(reinforcement, place, dies_at_call(getattr(reinforcement, place), last))
+        def target(
+            run: Path = run, module: Any = module, place: str = place, last: int = last
+        ) -> None:
+            setattr(module, place, dies_at_call(getattr(module, place), last))
             start(recipe, run)
 
         _, status = os.waitpid(fork(target), 0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from medrl.learning import reinforcement
+from medrl.learning import gathering, reinforcement
 from medrl.learning.groups import Group, Origin
 from medrl.learning.layout import Member, lay_out, members_of
 from medrl.learning.logprobs import answer_log_probs
@@ -168,7 +168,7 @@ def test_leaving_out_what_teaches_nothing_leaves_the_gradient(
     stage = {"objective": "dapo", "token_budget": tokens, "layout": "packed"}
     learner = rl_learner(make_recipe(stage))
     if foreign:
-        learner.sampler = Foreign(learner.sampler)
+        learner.gatherer.sampler = Foreign(learner.gatherer.sampler)
     metrics = [learner.update(mixed(), 0)]
     left_out = dict(captured)
 
@@ -246,7 +246,7 @@ def test_a_foreign_sampler_is_corrected_with_the_learners_own_log_probs(
     recipe = make_recipe({"objective": "grpo", "importance_cap": 1.5, "kl_coefficient": 0.0})
     learner = rl_learner(recipe)
     exact, _ = learner._freeze(learner.rollout(lambda batch: [case()], 0))
-    learner.sampler = Foreign(learner.sampler, noise=0.5)
+    learner.gatherer.sampler = Foreign(learner.gatherer.sampler, noise=0.5)
     groups = learner.rollout(lambda batch: [case()], 0)
     frozen, metrics = learner._freeze(groups)
     torch.testing.assert_close(frozen.old, exact.old, rtol=0, atol=1e-5)
@@ -273,7 +273,7 @@ def test_a_foreign_sampler_that_computes_the_same_teaches_the_same(
     groups = like_the_policy(learner, mixed())
     metrics = learner.update(groups, 0)
     exact = dict(captured)
-    learner.sampler = Foreign(learner.sampler)
+    learner.gatherer.sampler = Foreign(learner.gatherer.sampler)
     assert learner.update(groups, 0) == pytest.approx(metrics, rel=1e-4, abs=1e-5)
     assert_same_gradient(captured, exact)
 
@@ -281,7 +281,7 @@ def test_a_foreign_sampler_that_computes_the_same_teaches_the_same(
 def test_a_sampler_without_entropies_has_none_in_its_metrics(make_recipe: MakeRecipe) -> None:
     learner = rl_learner(make_recipe({"objective": "grpo"}))
     known = group_metrics(learner.policy, learner.rollout(lambda batch: [case()], 0))
-    learner.sampler = Foreign(learner.sampler)
+    learner.gatherer.sampler = Foreign(learner.gatherer.sampler)
     unknown = group_metrics(learner.policy, learner.rollout(lambda batch: [case()], 0))
     assert known.pop("entropy") > 0 and unknown == known
 
@@ -293,7 +293,7 @@ def test_a_sampler_without_entropies_has_none_in_its_metrics(make_recipe: MakeRe
 def test_gradient_checkpointing_changes_no_run(
     make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora_rank: int
 ) -> None:
-    monkeypatch.setattr(reinforcement, "sample_groups", paid_by_tokens)
+    monkeypatch.setattr(gathering, "sample_groups", paid_by_tokens)
 
     def metrics(checkpointing: bool) -> list[dict[str, Any]]:
         recipe: Recipe = make_recipe(

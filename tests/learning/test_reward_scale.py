@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
@@ -68,11 +67,12 @@ def test_a_resumed_scale_goes_on_bit_for_bit(
     for kind, values in before:
         whole.update(kind, values)
         killed.update(kind, values)
-    resumed.load_state_dict(json.loads(json.dumps(killed.state_dict())))
+    resumed.restore(killed.tensors())
     for kind, values in after:
         whole.update(kind, values)
         resumed.update(kind, values)
-    assert resumed.state_dict() == whole.state_dict()
+    mine, theirs = resumed.tensors(), whole.tensors()
+    assert mine.keys() == theirs.keys() and all(mine[k].equal(theirs[k]) for k in mine)
     assert resumed.rescale("open", new) == whole.rescale("open", new)
 
 

@@ -79,7 +79,7 @@ def rolled_out(
     learner: RLLearner, monkeypatch: pytest.MonkeyPatch, *batches: list[Group]
 ) -> Callable[[int], list[list[float]]]:
     """``rollout`` of a learner whose samples are given, by the attempt; rewards of what is kept."""
-    monkeypatch.setattr(learner, "_sample", lambda cases, step, attempt: batches[attempt])
+    monkeypatch.setattr(learner.gatherer, "_sample", lambda cases, step, attempt: batches[attempt])
     return lambda step: [g.rewards for g in learner.rollout(lambda batch: [case()], step)]
 
 
@@ -92,11 +92,11 @@ def test_groups_below_the_threshold_are_dropped(
     rollout = rolled_out(learner, monkeypatch, groups(wide, narrow, flat))
     assert rollout(0) == rollout(1) == [wide, narrow, flat]  # not yet
     # (0.7071 + 0.2121 + 0) / 3 = 0.3064; half of it lies between flat and narrow.
-    assert learner.std_filter.average == pytest.approx((0.5**0.5 * 1.3) / 3)
+    assert learner.gatherer.std_filter.average == pytest.approx((0.5**0.5 * 1.3) / 3)
     assert rollout(2) == [wide, narrow]
-    learner.std_filter = StdFilter(0.5)
+    learner.gatherer.std_filter = StdFilter(0.5)
     assert rollout(3) == [wide]
-    learner.std_filter = StdFilter(10.0)
+    learner.gatherer.std_filter = StdFilter(10.0)
     assert rollout(4) == [wide, narrow, flat]  # nothing left: the step is as it was
 
 
@@ -109,10 +109,10 @@ def test_dropped_groups_are_replaced_by_dynamic_sampling(
     plain = rl_learner(make_recipe(stage))
     assert rolled_out(plain, monkeypatch, *batches)(5) == [wide, narrow]
     filtered = rl_learner(make_recipe(stage | {"std_filter": SPEC.model_dump()}))
-    filtered.std_filter = StdFilter(0.5)
+    filtered.gatherer.std_filter = StdFilter(0.5)
     assert rolled_out(filtered, monkeypatch, *batches)(5) == [wide, wide]
     ordinary = (0.5**0.5 * 1.3) / 2  # of the ordinary batch alone
-    assert filtered.std_filter.average == pytest.approx(0.9 * 0.5 + 0.1 * ordinary)
+    assert filtered.gatherer.std_filter.average == pytest.approx(0.9 * 0.5 + 0.1 * ordinary)
 
 
 def test_a_learner_without_the_filter_keeps_nothing_of_it(make_recipe: MakeRecipe) -> None:

@@ -31,7 +31,7 @@ def step(recipe: Recipe, foreign: bool = False) -> Weights:
         draw = torch.Generator().manual_seed(1)
         torch.nn.init.normal_(learner.critic.head.weight, generator=draw)
     if foreign:
-        learner.sampler = Foreign(learner.sampler)
+        learner.gatherer.sampler = Foreign(learner.gatherer.sampler)
     groups = [siblings(1, (1, 0, 0, 1)), siblings(2, (0, 1, -1, 0.5))]
     frozen, metrics = learner._freeze(groups)
     layout = lay_out(frozen.members, "plain", 0, learner.policy.device)

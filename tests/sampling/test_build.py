@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from medrl.errors import SamplingError
-from medrl.learning import reinforcement
+from medrl.learning import gathering
 from medrl.learning.policy import load_policy
 from medrl.learning.preparation import load_examiner
 from medrl.learning.session import run_recipe
@@ -123,7 +123,7 @@ def test_a_run_samples_from_the_weights_of_each_step(
     engine: str,
 ) -> None:
     given, run, weights = record_weights(monkeypatch), tmp_path / "run", tmp_path / "weights"
-    monkeypatch.setattr(reinforcement, "sample_groups", paid_by_tokens)
+    monkeypatch.setattr(gathering, "sample_groups", paid_by_tokens)
     sampler: dict[str, Any] = {"engine": engine}
     if engine == "vllm-server":
         sampler |= {"url": serve(str(tiny("qwen2"))).url, "weights_folder": str(weights)}

@@ -13,12 +13,13 @@ from medrl.cases.perturbation import PerturbationSpec
 from medrl.clinic.phantoms.cases import phantom_cases
 from medrl.environments.pools import templates_of
 from medrl.errors import RecipeError
-from medrl.learning import reinforcement
+from medrl.learning import gathering, reinforcement
 from medrl.learning.groups import Group, Origin
 from medrl.learning.inputs import fingerprint_model
 from medrl.learning.learner import DrawCases
 from medrl.learning.metrics import group_metrics
 from medrl.learning.reinforcement import RLLearner
+from medrl.learning.reward_scale import RunningScale
 from medrl.recipe import load_recipe
 from medrl.schema import Recipe
 from tests.learning.conftest import paid_by_tokens, rl_learner, sft_learner, tiny_recipe
@@ -43,7 +44,7 @@ def recipe_of(seeing: Callable[[str], Path]) -> MakeSeeing:
 
 @pytest.fixture(autouse=True)
 def _by_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reinforcement, "sample_groups", paid_by_tokens)
+    monkeypatch.setattr(gathering, "sample_groups", paid_by_tokens)
 
 
 def drawn(cases: int = 4) -> DrawCases:
@@ -172,3 +173,29 @@ def test_test_sets_can_be_perturbed(tmp_path: Path) -> None:
             ],
         )
     assert PerturbationSpec(kind="grey").twins(phantom_cases("phantoms-test", 2), 0)
+
+
+def test_rewards_of_open_questions_are_brought_to_the_scale_of_closed_ones(
+    recipe_of: MakeSeeing,
+) -> None:
+    """By hand over two steps, and by a learner that has been restored between them."""
+    recipe = recipe_of({"objective": "dr_grpo", "answers_per_prompt": 2, "one_scale": True})
+    learner, other = rl_learner(recipe), rl_learner(recipe)
+    closed, opened = (
+        phantom_cases("phantoms-closed-train", 2),
+        phantom_cases("phantoms-open-train", 2),
+    )
+    plain = rl_learner(recipe_of({"objective": "dr_grpo", "answers_per_prompt": 2}))
+
+    def rewards(of: RLLearner, number: int) -> list[list[float]]:
+        return [g.rewards for g in of.rollout(lambda attempt: [*closed, *opened], number)]
+
+    scale = RunningScale()
+    for number in range(2):
+        raw = rewards(plain, number)
+        scale.update("closed", raw[0] + raw[1])
+        scale.update("open", raw[2] + raw[3])
+        wanted = raw[:2] + [scale.rescale("open", row) for row in raw[2:]]
+        assert rewards(learner, number) == wanted
+    other.load(learner.tensors())
+    assert rewards(other, 2) == rewards(learner, 2)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medrl.clinic.phantoms.cases import phantom_cases
-from medrl.learning import reinforcement
+from medrl.learning import gathering, reinforcement
 from medrl.learning.session import resume_run, run_recipe
 from medrl.report import write_report
 from medrl.run import RunFolder
@@ -29,7 +29,7 @@ LETTERED = {"source": "clinic:phantoms-closed-test", "size": 3}
 
 @pytest.fixture
 def recipe(seeing: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    monkeypatch.setattr(reinforcement, "sample_groups", paid_by_tokens)
+    monkeypatch.setattr(gathering, "sample_groups", paid_by_tokens)
     return tiny_recipe(
         seeing("qwen2_vl"),
         {"objective": "grpo", "answers_per_prompt": 2, "perturb": {"kind": "grey"}},
