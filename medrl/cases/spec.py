@@ -60,6 +60,9 @@ class DataSpec(Part):
     """Of other sets: which of the questions, by length; none: all."""
     noise: Share = 0.0
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
+    orders: Positive = 1
+    """Times each case is there, its options in another order each time: of a single case a model
+    otherwise learns the letter."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> DataSpec:
