@@ -1,4 +1,5 @@
-"""The axes along which training data is varied: how long, how well labelled, from how many sets.
+"""The axes along which training data is varied: how long, how well labelled, from how many sets, in
+how many orders of options.
 
 AlphaMed asks which data make reinforcement learning work. Quantity is ``size``; difficulty is in
 ``difficulty.py``; how many clues a patient of the clinic shows is in ``medrl.clinic.exams``.
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from medrl.cases.case import Case
+from medrl.cases.shuffle import shuffle_options
 from medrl.errors import DataError
 
 TRUE_ANSWER = "answer before noise"
@@ -82,6 +84,20 @@ def _flipped(case: Case, seed: int) -> Case:
         reference=replace(reference, value=value),
         tags={**case.tags, TRUE_ANSWER: reference.value},
     )
+
+
+def in_orders(cases: Sequence[Case], orders: int) -> list[Case]:
+    """Each case ``orders`` times, first as it is, then with its options in other orders.
+
+    Whoever trains on few cases learns their letters otherwise. Copies lose their rationale, which
+    may name the old letter.
+    """
+    return [case if k == 0 else _in_order(case, k) for k in range(orders) for case in cases]
+
+
+def _in_order(case: Case, order: int) -> Case:
+    tags = {name: value for name, value in case.tags.items() if name != "rationale"}
+    return replace(shuffle_options(case, order), id=f"{case.id}-order-{order}", tags=tags)
 
 
 def unite(sets: Sequence[Sequence[Case]], names: Sequence[str]) -> list[Case]:

@@ -63,6 +63,9 @@ class DataSpec(Part):
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
     perturb: PerturbationSpec | None = None
     """Show every picture perturbed: what is still right was not seen."""
+    orders: Positive = 1
+    """Times each case is there, its options in another order each time: of a single case a model
+    otherwise learns the letter."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> DataSpec:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from medrl.cases.axes import flip_labels, length_band, unite
+from medrl.cases.axes import flip_labels, in_orders, length_band, unite
 from medrl.cases.case import Case
 from medrl.cases.loading import load_cases
 from medrl.cases.spec import DataSpec, sets_of
@@ -57,6 +57,7 @@ def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]
     """
     read = _clinic_cases if spec.source.startswith("clinic:") else _loaded_cases
     cases = flip_labels(read(spec, grader, clinic_seed), spec.noise, spec.seed)
+    cases = in_orders(cases, spec.orders)
     return cases if spec.perturb is None else spec.perturb.twins(cases, spec.seed)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrl.cases.axes import TRUE_ANSWER, flip_labels, length_band, unite, words
+from medrl.cases.axes import TRUE_ANSWER, flip_labels, in_orders, length_band, unite, words
 from medrl.cases.case import Case, Reference
 from medrl.errors import DataError
 from tests.tiny import case
@@ -96,6 +96,18 @@ def test_a_label_can_be_wrong_and_free_text_cannot() -> None:
 
 
 # --- mixtures ------------------------------------------------------------------------------------
+
+
+def test_a_case_in_many_orders_keeps_its_answer_and_loses_its_letter() -> None:
+    asked = [case("B", tags={"rationale": "rest (B).", "style": "note"}), case("C", name="case-2")]
+    found = in_orders(asked, 40)
+    assert found[:2] == asked and in_orders(asked, 1) == asked
+    assert len({c.id for c in found}) == len(found) == 80
+    first = found[::2]
+    assert {c.reference.gold_text for c in first} == {asked[0].reference.gold_text}
+    assert {c.reference.value for c in first} == set("ABCD")
+    assert len({c.reference.options for c in first}) > 12
+    assert all("rationale" not in c.tags and c.tags["style"] == "note" for c in first[1:])
 
 
 def test_a_mixture_holds_each_set_in_order_and_no_case_twice() -> None:
