@@ -9,15 +9,16 @@ from bench_model import case
 
 from medrl.grading import Grader
 from medrl.grading.verdict import Outcome, Verdict
+from medrl.learning.gathering import Gatherer
 from medrl.learning.groups import Episode, Group, Origin
 from medrl.learning.layout import ModeChoice
 from medrl.learning.policy import Policy, load_policy
 from medrl.learning.reinforcement import RLLearner
-from medrl.rewards.reward import Reward
+from medrl.rewards.reward import Reward, RewardSpec
 from medrl.rewards.term import RewardContext
 from medrl.sampling.sampler import StopReason
 from medrl.sampling.torch_sampler import TorchSampler
-from medrl.schema import ModelSpec, Recipe
+from medrl.schema import ModelSpec
 from medrl.stages import GRPOStage
 
 LEARNING_RATE = 1e-6
@@ -55,21 +56,11 @@ def make_learner(
         token_budget=token_budget,
         layout=layout,
     )
-    recipe = Recipe.model_validate(
-        {
-            "name": "benchmark",
-            "summary": "GRPO on random words",
-            "scale": "benchmark",
-            "model": {"path": "random weights"},
-            "prompt": "{question}",
-            "train": {"source": "random words"},
-            "stages": [stage],
-        }
-    )
     sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
     grader = Grader()
-    reward = Reward(recipe.reward, RewardContext(policy, grader))
-    return RLLearner(recipe, stage, policy, sampler, grader, reward, seed=0)
+    reward = Reward(RewardSpec(), RewardContext(policy, grader))
+    gatherer = Gatherer(stage, policy, sampler, "{question}", grader, reward, seed=0)
+    return RLLearner(stage, policy, gatherer, seed=0)
 
 
 def given_group(

@@ -14,14 +14,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # A deadline fails tests on a busy machine and tells nothing about the code. CI draws the same
 # examples every time; at home each run looks at new ones.
-settings.register_profile("home", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci",
+    settings.get_profile("home"),
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 

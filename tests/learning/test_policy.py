@@ -143,11 +143,11 @@ def test_an_architecture_that_cannot_take_layouts(tiny: Callable[[str], Path]) -
 
 
 def test_a_prompt_without_room_for_its_answer_names_the_case(policy: Policy) -> None:
-    prompt, ids = encode_prompt(policy, case(question="long"), "{question}", 10)
-    assert prompt == "long" and ids == policy.encode("long")
-    encode_prompt(policy, case(question="long"), "{question}", policy.context - len(ids))
+    prompt = encode_prompt(policy, case(question="long"), "{question}", 10)
+    assert prompt.text == "long" and list(prompt.token_ids) == policy.encode("long")
+    encode_prompt(policy, case(question="long"), "{question}", policy.context - len(prompt))
     with pytest.raises(DataError, match=r"toy \(case case-1\): the prompt has .* of 1024"):
-        encode_prompt(policy, case(question="long"), "{question}", policy.context - len(ids) + 1)
+        encode_prompt(policy, case(question="long"), "{question}", policy.context - len(prompt) + 1)
 
 
 # --- the reference -------------------------------------------------------------------------------
@@ -257,8 +257,8 @@ def test_with_chat_a_prompt_is_what_a_user_says_and_its_start_token_stands_once(
     assert chatting.tokenizer.decode(ids) == f"{begin}[user] What helps?\n[assistant]"
     assert plain.encode_prompt("What helps?") == plain.encode("What helps?")
     assert chatting.encode("an answer") == plain.encode("an answer")
-    shown, room = encode_prompt(chatting, case(), "boxed-question", 8)
-    assert chatting.tokenizer.decode(room).endswith(f"{shown}\n[assistant]")
+    prompt = encode_prompt(chatting, case(), "boxed-question", 8)
+    assert chatting.tokenizer.decode(prompt.token_ids).endswith(f"{prompt.text}\n[assistant]")
 
 
 def test_the_start_token_stands_once_before_a_prompt_and_never_before_an_answer(

@@ -412,7 +412,7 @@ def test_a_few_prompts_that_are_too_long_are_set_aside_and_named(
     cases = [case(name=f"case-{i}") for i in range(99)]
     kept, lengths = fitting(policy, [*cases, long], "think-answer", 8)
     assert kept == cases
-    assert lengths == [len(encode_prompt(policy, c, "think-answer", 8)[1]) for c in cases]
+    assert lengths == [len(encode_prompt(policy, c, "think-answer", 8)) for c in cases]
     assert "too-long" in caplog.text
     with pytest.raises(DataError, match="too-long"):
         fitting(policy, [*cases[:9], long], "think-answer", 8)
