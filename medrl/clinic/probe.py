@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from medrl.cases.case import LETTERS
+from medrl.cases.case import LETTERS, Case
 from medrl.clinic.exams import LINKS, exam, fact, options_for
 from medrl.clinic.knowledge import clinic
 from medrl.clinic.patients import Ward
@@ -84,17 +85,10 @@ def skill(policy: Policy, sampler: TorchSampler, pairs: list[tuple[str, str]]) -
     }
 
 
-def probe(model: str, n: int = 200) -> dict[str, Any]:
-    """The whole table: single skills, then exam answers with three ways to start, then pass@k."""
-    policy = load_policy(ModelSpec(path=model))
-    sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
-    examiner = Examiner(policy, sampler, "think-answer", Grader())
-    skills = {
-        name: skill(policy, sampler, pairs) for name, pairs in hop_questions(n, seed=0).items()
-    }
+def exam_rows(examiner: Examiner, sets: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
+    """Answers to each set with three ways to start, then pass@k of half of it."""
     exams: dict[str, Any] = {}
-    for name in ("test-id", "test-ood"):
-        cases = exam(name, n)
+    for name, cases in sets.items():
         for start, prefill, until in (
             ("free", "", ""),
             ("forced answer", FORCED_ANSWER, END_OF_ANSWER),
@@ -104,23 +98,37 @@ def probe(model: str, n: int = 200) -> dict[str, Any]:
                 cases, SamplingParams(96, 0.0), generator(0), prefill=prefill, until=until
             )
             exams[f"{name}, {start}, greedy"] = summarise(flat(rows))
-        rows = examiner.ask(
-            cases[: n // 2], SamplingParams(96, 1.0), generator(0), answers_per_prompt=SAMPLES
-        )
+        half = cases[: len(cases) // 2]
+        rows = examiner.ask(half, SamplingParams(96, 1.0), generator(0), answers_per_prompt=SAMPLES)
         sampled = summarise(flat(rows))
         for k in (1, 2, 4, 8):
             solved = [pass_at_k(SAMPLES, sum(r.correct for r in answers), k) for answers in rows]
             sampled[f"pass@{k}"] = fmean(solved)
         exams[f"{name}, free, sampled"] = sampled
+    return exams
+
+
+def examiner_of(model: str) -> Examiner:
+    """The model as the rehearsals ask it."""
+    policy = load_policy(ModelSpec(path=model))
+    sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
+    return Examiner(policy, sampler, "think-answer", Grader())
+
+
+def probe(model: str, n: int = 200) -> dict[str, Any]:
+    """The whole table: single skills, then exam answers with three ways to start, then pass@k."""
+    examiner = examiner_of(model)
+    sampler = TorchSampler(examiner.policy.model, examiner.policy.stop_ids)
+    skills = {
+        name: skill(examiner.policy, sampler, pairs)
+        for name, pairs in hop_questions(n, seed=0).items()
+    }
+    exams = exam_rows(examiner, {name: exam(name, n) for name in ("test-id", "test-ood")})
     return {"skills": skills, "exams": exams}
 
 
-def main(
-    model: str,
-    n: Annotated[int, typer.Option(help="questions per row")] = 200,
-) -> None:
-    """Probe MODEL and write probe.json into its folder if it is one."""
-    table = probe(model, n)
+def report(table: Mapping[str, Any], model: str) -> None:
+    """Print the table, and write probe.json into the model's folder if it is one."""
     shown = Table("what", "n", "accuracy", "format", "thinks", "pass@8")
     for name, row in {**table["skills"], **table["exams"]}.items():
         shown.add_row(
@@ -135,6 +143,14 @@ def main(
     Console().print(shown)
     if Path(model).is_dir():
         (Path(model) / "probe.json").write_text(json.dumps(table, indent=2) + "\n")
+
+
+def main(
+    model: str,
+    n: Annotated[int, typer.Option(help="questions per row")] = 200,
+) -> None:
+    """Probe MODEL and write probe.json into its folder if it is one."""
+    report(probe(model, n), model)
 
 
 if __name__ == "__main__":
