@@ -303,9 +303,13 @@ def test_a_long_answer_is_read_in_time() -> None:
     import time
 
     def cpu(times: int) -> float:
+        """Of the best of three: other work on the machine makes single ones slower."""
         folded = fold("Avoid aspirin, ibuprofen and the like, and so on and on, or not. " * times)
-        began = time.process_time()
-        find_mentions(folded, NAMES)
-        return time.process_time() - began
+        found = []
+        for _ in range(3):
+            began = time.process_time()
+            find_mentions(folded, NAMES)
+            found.append(time.process_time() - began)
+        return min(found)
 
     assert cpu(400) < 40 * max(cpu(40), 0.01)
