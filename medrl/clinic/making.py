@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import Progress, TextColumn, TimeRemainingColumn
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -122,6 +123,26 @@ def build_optimizer(
         lr=learning_rate,
         betas=(0.9, 0.95),
         fused=True,
+    )
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, learning_rate: float) -> None:
+    """One step down the loss, at a learning rate, the gradient clipped to a norm of 1."""
+    loss.backward()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def progress_bar() -> Progress:
+    """A bar with time left and a note (field ``note``) behind it."""
+    return Progress(
+        *Progress.get_default_columns()[:-1],
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
 
 

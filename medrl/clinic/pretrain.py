@@ -18,13 +18,20 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich.progress import Progress, TextColumn, TimeRemainingColumn
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from medrl.cases.case import LETTERS
 from medrl.clinic.knowledge import Knowledge, clinic
-from medrl.clinic.making import build_optimizer, learn_tokenizer, prepare_lookup, rate, save
+from medrl.clinic.making import (
+    build_optimizer,
+    descend,
+    learn_tokenizer,
+    prepare_lookup,
+    progress_bar,
+    rate,
+    save,
+)
 from medrl.clinic.textbook import AnswerHabits, Library
 from medrl.run import describe_machine
 
@@ -185,26 +192,16 @@ def pretrain(
     bracket = tokenizer(" (", add_special_tokens=False)["input_ids"][-1]
     digest, started = hashlib.sha256(), time.monotonic()
     library = Library(knowledge, config.seed, habits)
-    columns = (
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("pretraining", total=total, note="")
         for step, (phase, rows) in enumerate(batches(library, tokenizer, config)):
             digest.update(rows.numpy().tobytes())
             rows = rows.to(device)
-            for group in optimizer.param_groups:
-                group["lr"] = rate(step, total, config.learning_rate, config.warmup_steps)
             logits = model(input_ids=rows[:, :-1]).logits
             loss = text_loss(logits, rows) + config.letter_weight[phase] * letter_loss(
                 logits, rows, bracket
             )
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            descend(optimizer, loss, rate(step, total, config.learning_rate, config.warmup_steps))
             if step % 50 == 0:
                 letters = letter_accuracy(logits.detach(), rows, bracket)
                 note = f"{phase} loss {loss.item():.3f} letters {letters:.2f}"

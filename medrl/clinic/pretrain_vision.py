@@ -18,13 +18,21 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.progress import Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from medrl.attention import install
 from medrl.cases.case import LETTERS
-from medrl.clinic.making import END, build_optimizer, learn_tokenizer, prepare_lookup, rate, save
+from medrl.clinic.making import (
+    END,
+    build_optimizer,
+    descend,
+    learn_tokenizer,
+    prepare_lookup,
+    progress_bar,
+    rate,
+    save,
+)
 from medrl.clinic.phantoms.pretraining import SHARES, Lesson, LessonHabits, Lessons
 from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, lay_out
@@ -180,12 +188,7 @@ def pretrain(
     sight = Sight(str(out), processor, tokenizer, family_of(model.config), model, IMAGE)
     optimizer = build_optimizer(model, config.learning_rate, config.weight_decay)
     total, tokens = config.text_steps + config.steps, 0
-    columns = (
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("pretraining", total=total, note="")
         for step, lessons in enumerate(batches(habits, config)):
             members = [member(sight, lesson, i) for i, lesson in enumerate(lessons)]
@@ -193,13 +196,8 @@ def pretrain(
                 shown = [picture.fingerprint for picture in lesson.pictures]
                 digest.update(repr((shown, one.token_ids)).encode())
                 tokens += one.length
-            for group in optimizer.param_groups:
-                group["lr"] = rate(step, total, config.learning_rate, config.warmup_steps)
             loss = lesson_loss(model, members)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            descend(optimizer, loss, rate(step, total, config.learning_rate, config.warmup_steps))
             if step % 50 == 0:
                 note = f"loss {loss.item():.3f}"
                 progress.update(task, note=note)
