@@ -51,6 +51,17 @@ ALL_ARCHITECTURES = (
 heads, grouped queries, keys and values of different widths, and experts."""
 END = "<|endoftext|>"
 CONTEXT = 1024
+USUAL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT,
+    "initializer_range": 0.2,
+    "pad_token_id": None,
+}
+"""What nearly all configurations of a decoder take."""
 
 _LINES = (
     "User: A 54-year-old man comes with chest pain and shortness of breath for two days.",
@@ -124,20 +135,8 @@ def config(architecture: str) -> PreTrainedConfig:
         "granite": (GraniteConfig, {"logits_scaling": 4.0}),
     }
     kind, extra = kinds[architecture]
-    usual = {
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "initializer_range": 0.2,
-        "bos_token_id": end,
-        "eos_token_id": end,
-        "pad_token_id": None,
-    }
-    return kind(**usual | extra)
+    ids = {"vocab_size": vocabulary, "bos_token_id": end, "eos_token_id": end}
+    return kind(**USUAL | ids | extra)
 
 
 def save_tiny(architecture: str, folder: Path) -> Path:

@@ -28,23 +28,13 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from tests.tiny import CONTEXT, END, tokenizer
+from tests.tiny import END, USUAL, tokenizer
 
 SEEING = ("qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "llava")
 
 Parts = tuple[Any, PreTrainedTokenizerFast]
 """Image processor and tokenizer."""
 
-_TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.2,
-    "pad_token_id": None,
-}
 _QWEN_MARKS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 _TILE_MARKS = (
     "<image>",
@@ -68,7 +58,7 @@ def _qwen(kind: str) -> tuple[PreTrainedConfig, Parts]:
     marks = seeing_tokenizer(_QWEN_MARKS)
     image, video, start, end = marks.convert_tokens_to_ids(list(_QWEN_MARKS))
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
-    text = {**_TEXT, "vocab_size": len(marks), "rope_parameters": rope}
+    text = {**USUAL, "vocab_size": len(marks), "rope_parameters": rope}
     text |= {"bos_token_id": marks.eos_token_id, "eos_token_id": marks.eos_token_id}
     vision = {"depth": 1, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2}
     if kind == "qwen2_vl":
@@ -101,7 +91,7 @@ def _tiles(kind: str) -> tuple[PreTrainedConfig, Parts]:
         "image_size": 32,
         "patch_size": 8,
     }
-    text = {**_TEXT, "model_type": "llama", "vocab_size": len(marks)}
+    text = {**USUAL, "model_type": "llama", "vocab_size": len(marks)}
     text |= {"bos_token_id": marks.eos_token_id, "eos_token_id": marks.eos_token_id}
     config = {"idefics3": Idefics3Config, "smolvlm": SmolVLMConfig}[kind](
         vision_config=vision,
@@ -127,7 +117,7 @@ def _llava(kind: str) -> tuple[PreTrainedConfig, Parts]:
         projection_dim=16,
     )
     ends = {"bos_token_id": marks.eos_token_id, "eos_token_id": marks.eos_token_id}
-    text = LlamaConfig(**{**_TEXT, **ends, "vocab_size": len(marks)})
+    text = LlamaConfig(**{**USUAL, **ends, "vocab_size": len(marks)})
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,

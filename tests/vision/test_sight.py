@@ -38,7 +38,10 @@ def official(policy: Policy, kind: str) -> Any:
             vision_feature_select_strategy="default",
             num_additional_image_tokens=1,
         )
-    pytest.importorskip("torchvision", reason="its processor has a video half")
+    pytest.importorskip(
+        "torchvision",
+        reason="needs torchvision: transformers loads the video half of this processor with it",
+    )
     folder = Path(policy.sight.home)
     return AutoProcessor.from_pretrained(folder, backend="pil")
 
