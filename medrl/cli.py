@@ -75,7 +75,9 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="model folder or hub id")] = None,
     data: Annotated[str | None, typer.Option(help="data set instead of the recipe's sets")] = None,
     data_path: Annotated[Path | None, typer.Option(help="its file or folder")] = None,
-    split: Annotated[str, typer.Option(help="split of that data set")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="split of that data set [test; of a file: all of it]")
+    ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="most cases per set")] = None,
     samples: Annotated[int, typer.Option(min=1, help="answers per case; above 1: pass@k")] = 1,
     temperature: Annotated[

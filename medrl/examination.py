@@ -57,7 +57,7 @@ class EvalOptions:
     model: str | None = None
     data: str | None = None
     data_path: Path | None = None
-    split: str = "test"
+    split: str | None = None
     size: int | None = None
     samples: int = 1
     temperature: float | None = None
@@ -170,7 +170,7 @@ def _papers(
     sets = dict(recipe.evaluation.sets)
     if options.data is not None:
         path = str(options.data_path) if options.data_path else None
-        split = None if path else options.split
+        split = options.split or (None if path else "test")
         sets = {options.data: DataSpec(source=options.data, path=path, split=split)}
     for name, spec in sets.items():
         sized = spec.model_copy(update={"size": options.size or spec.size})
@@ -213,7 +213,8 @@ def _fitting(
     if options.protocol == "generated":
         return fitting(policy, cases, recipe.prompt, recipe.evaluation.max_new_tokens)[0]
     form = form_of(source, options.continuation)
-    return keep_measurable(lambda case: encode(policy, case, form), cases)[0]
+    # Not the tokens themselves: those of pictures weigh megabytes a case.
+    return keep_measurable(lambda case: len(encode(policy, case, form)), cases)[0]
 
 
 # --- the two protocols ---------------------------------------------------------------------------
