@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from medrl.cases import SOURCES, Case, find_contamination, load_cases, shuffle_options
+from medrl.cases import SOURCES, Case, LoadedCases, find_contamination, shuffle_options
 from medrl.cases.sources import Continuation, form_of
 from medrl.cases.spec import DataSpec
 from medrl.errors import MedrlError, RecipeError, RunError
@@ -30,7 +30,6 @@ from medrl.evaluation.statistics import Interval, pass_at_k, seed_summary, wilso
 from medrl.evaluation.stored import difference, read_answers, write_answers
 from medrl.evaluation.tables import tables
 from medrl.grading import Grader
-from medrl.grading.proof import prove
 from medrl.learning.preparation import (
     cases_of,
     fitting,
@@ -187,18 +186,12 @@ def _load(
     spec: DataSpec, recipe: Recipe, examiner: Examiner, display: Display
 ) -> tuple[list[Case], int]:
     """Cases of a set, and how many of its rows are no good; those are named."""
-    if spec.source.startswith("clinic:"):
-        return cases_of(spec, examiner.grader, recipe.clinic_seed), 0
-    loaded = load_cases(
-        spec.source,
-        spec.path,
-        spec.split,
-        spec.size,
-        prove=lambda case: prove(case, examiner.grader),
-    )
-    if loaded.rejected or loaded.skipped:
-        display.note(f"{spec.source}: {loaded.summary()}")
-    return loaded.cases, len(loaded.rejected)
+    found: list[LoadedCases] = []
+    cases = cases_of(spec, examiner.grader, recipe.clinic_seed, found.append)
+    for loaded in found:
+        if loaded.rejected or loaded.skipped:
+            display.note(f"{spec.source}: {loaded.summary()}")
+    return cases, sum(len(loaded.rejected) for loaded in found)
 
 
 def _fitting(
