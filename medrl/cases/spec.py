@@ -64,6 +64,8 @@ class DataSpec(Part):
     frequent, always giving it looks like skill."""
     noise: Share = 0.0
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
+    enlarge_to: Positive | None = None
+    """Pixels of the shorter side that smaller pictures are enlarged to; none: as they are."""
     perturb: PerturbationSpec | None = None
     """Show every picture perturbed: what is still right was not seen."""
     orders: Positive = 1

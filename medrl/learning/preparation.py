@@ -11,6 +11,7 @@ import torch
 
 from medrl.cases.axes import balance, flip_labels, in_orders, length_band, unite
 from medrl.cases.case import Case
+from medrl.cases.enlarging import enlarge
 from medrl.cases.loading import LoadedCases, load_cases
 from medrl.cases.spec import DataSpec, sets_of
 from medrl.clinic.exams import EXAM_SETS, exam
@@ -77,6 +78,8 @@ def cases_of(
     else:
         cases = _loaded_cases(spec, grader, tell)
     cases = in_orders(flip_labels(cases, spec.noise, spec.seed), spec.orders)
+    if spec.enlarge_to is not None:
+        cases = enlarge(cases, spec.enlarge_to)
     return cases if spec.perturb is None else spec.perturb.twins(cases, spec.seed)
 
 

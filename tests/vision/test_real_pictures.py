@@ -175,8 +175,13 @@ def test_from_the_files_to_steps_of_sft(name: str, recipe_of: Callable[..., Reci
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_half_of_balanced_films_show_pneumonia(recipe_of: Callable[..., Recipe]) -> None:
+def test_half_of_balanced_films_show_pneumonia_at_the_size_asked_for(
+    recipe_of: Callable[..., Recipe],
+) -> None:
     recipe = recipe_of("small films: pneumonia", {"objective": "sft"})
     cases = cases_of(recipe.train_sets[0], Grader())
+    assert cases[0].images[0].open().size == (28, 28)
+    large = recipe.train_sets[0].model_copy(update={"enlarge_to": 64})
+    assert {case.images[0].open().size for case in cases_of(large, Grader())} == {(64, 64)}
     letters = [case.reference.value for case in cases]
     assert letters.count("A") == letters.count("B") == len(cases) // 2 >= 2
