@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -45,7 +46,7 @@ from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
 from medrl.schema import Recipe
-from medrl.study_file import Arm, Study, load_study
+from medrl.study_file import Arm, Study, load_study, located_recipe, located_study
 
 
 def run_study(
@@ -56,18 +57,23 @@ def run_study(
     work: Path,
     console: Console,
     quiet: bool,
+    paths: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Train what is missing, answer what is unanswered, test the claims, write JSON and Markdown.
+
+    Args:
+        paths: where data sets lie, by name; for sets whose path the study leaves open.
 
     Raises:
         RecipeError: see :func:`load_study`; also seeds that are too few to test a claim, or twice
             the same.
         RunError: a run in ``work`` was made with another recipe, or something cannot be written.
+        DataError: a path for a data set that the study does not ask about.
 
     Returns:
         What ``results/<study>.json`` holds.
     """
-    study, machine = load_study(name), describe_machine()
+    study, machine = located_study(load_study(name), paths), describe_machine()
     if len(set(seeds)) < len(seeds) or (study.claims and len(seeds) < 2):
         raise RecipeError(
             f"seeds {', '.join(map(str, seeds))}: a claim needs two or more different ones",
@@ -80,13 +86,14 @@ def run_study(
     folder = work / f"{study.name}-clinic{clinic_seed}"
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console, quiet)
-    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed), folder, display)
+    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed, paths), folder, display)
     answers: Answers = {}
     metrics: dict[str, list[Metrics]] = {}
     models: dict[str, list[Qualities]] = {}
     for arm, spec in study.arms.items():
         for seed in seeds if spec.train else seeds[:1]:
-            recipe = _arm_recipe(study, study.arms.get(spec.of, spec), seed, clinic_seed)
+            settings = study.arms.get(spec.of, spec)
+            recipe = _arm_recipe(study, settings, seed, clinic_seed, paths)
             run = folder / f"{arm}-{seed}"
             if spec.of:
                 examiner = _half_way(recipe, folder / f"{spec.of}-{seed}", spec)
@@ -128,11 +135,13 @@ def run_study(
     return outcome
 
 
-def _arm_recipe(study: Study, arm: Arm, seed: int, clinic_seed: int) -> Recipe:
+def _arm_recipe(
+    study: Study, arm: Arm, seed: int, clinic_seed: int, paths: Mapping[str, str]
+) -> Recipe:
     overrides = [*study.overrides, *arm.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
     if arm.stages is not None:
         overrides.append(f"stages={json.dumps(arm.stages)}")
-    recipe = load_recipe(study.recipe, "rehearsal", overrides)
+    recipe = located_recipe(load_recipe(study.recipe, "rehearsal", overrides), paths)
     # The study evaluates by itself, on more sets and starts than the recipe does.
     return recipe.model_copy(
         update={"evaluation": recipe.evaluation.model_copy(update={"sets": {}})}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from medrl.cases.spec import DataSpec, DrawSpec, refuse_noise
-from medrl.errors import RecipeError
+from medrl.errors import DataError, RecipeError
 from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
 from medrl.report.study_figures import FigureSpec
+from medrl.schema import Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 
@@ -138,3 +139,35 @@ def load_study(name: str) -> Study:
         if arm.of or not arm.train:
             raise RecipeError(f"{path}: {claim.name!r} is about training, {claim.arm} has none")
     return study
+
+
+def located_study(study: Study, paths: Mapping[str, str]) -> Study:
+    """The study with a path for each set that leaves it open, so that no study names a machine.
+
+    Args:
+        paths: file or folder by name of a data set.
+
+    Raises:
+        DataError: a data set that the study does not ask about.
+    """
+    for name in paths.keys() - {spec.source for spec in study.sets.values()}:
+        known = sorted({spec.source for spec in study.sets.values()})
+        raise DataError(f"{study.name} asks nothing about {name!r}", f"it has {', '.join(known)}")
+    return Study.model_validate(_located(study.model_dump(), paths))
+
+
+def located_recipe(recipe: Recipe, paths: Mapping[str, str]) -> Recipe:
+    """The same for the sets of a recipe, those of its stages included."""
+    return Recipe.model_validate(_located(recipe.model_dump(), paths))
+
+
+def _located(content: Any, paths: Mapping[str, str]) -> Any:
+    """Mappings as they are, but for ``path`` beside a ``source`` that has one."""
+    if isinstance(content, Mapping):
+        found = {key: _located(value, paths) for key, value in content.items()}
+        if "path" in found and found["path"] is None and found.get("source") in paths:
+            found["path"] = paths[found["source"]]
+        return found
+    if isinstance(content, list | tuple):
+        return [_located(value, paths) for value in content]
+    return content
