@@ -28,6 +28,7 @@ from medrl.evaluation.claims import (
     Qualities,
     judge,
     level_table,
+    picture_table,
     quality_table,
 )
 from medrl.evaluation.drawing import draw
@@ -40,7 +41,7 @@ from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
 from medrl.recipe import load_recipe
 from medrl.report.study_figures import draw_figures
-from medrl.report.study_results import arm_table, markdown, show
+from medrl.report.study_results import arm_table, markdown, show, tag_table
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
@@ -81,6 +82,8 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console, quiet)
     sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed), folder, display)
+    if study.by and not any(study.by in case.tags for cases in sets.values() for case in cases):
+        raise RecipeError(f"no case of any set has a tag {study.by!r}", "mend by, or leave it out")
     answers: Answers = {}
     metrics: dict[str, list[Metrics]] = {}
     models: dict[str, list[Qualities]] = {}
@@ -112,6 +115,9 @@ def run_study(
         "arms": arm_table([*study.arms], [*study.sets], [*study.starts], seeds, answers),
         "levels": [row for arm, runs in metrics.items() for row in level_table(arm, runs)],
         "models": [row for arm, runs in models.items() for row in quality_table(arm, runs)],
+        "pictures": [row for arm, runs in metrics.items() for row in picture_table(arm, runs)],
+        "by": study.by,
+        "tagged": tag_table(study.by, [*study.arms], sets, [*study.starts], seeds, answers),
         "claims": [judge(claim, seeds, answers, metrics, models) for claim in study.claims],
     }
     stem = study.name if clinic_seed == 0 else f"{study.name}-clinic{clinic_seed}"

@@ -69,6 +69,8 @@ class Study(Part):
     starts: dict[str, Start]
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
+    by: str = ""
+    """Tag of the cases by whose values results are told as well, as ``cognitive_level``."""
 
     @model_validator(mode="after")
     def _sets_can_be_had(self) -> Study:

@@ -40,10 +40,14 @@ class Pair(Part):
 
 
 class Claim(Pair):
-    """``more`` exceeds ``less`` by more than ``by``: holds if the interval's lower end does."""
+    """``more`` exceeds ``less`` by more than ``by``: holds if the interval's lower end does.
+
+    Compared is the share of all answers that are correct, think, keep the format, or are what their
+    reasoning comes to.
+    """
 
     name: str
-    of: Literal["correct", "thinks", "format_ok"]
+    of: Literal["correct", "thinks", "format_ok", "agrees"]
     beyond: Pair | None = None
     """If given, what exceeds ``by`` is by how much more the difference is than this one."""
     by: float = 0.0
@@ -106,7 +110,7 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
     table = []
     for level in sorted(int(name.removeprefix("groups_L")) for name in names):
         whole = [dead_share(run, [level]) for run in runs]
-        early = [dead_share(run[: -(-len(run) // 4)], [level]) for run in runs]
+        early = [dead_share(run[: _quarter(run)], [level]) for run in runs]
         groups = [sum(row.get(f"groups_L{level}", 0.0) for row in run) for run in runs]
         table.append(
             {
@@ -118,6 +122,25 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def picture_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
+    """Of an arm that was also asked with its pictures perturbed, as means over runs: what accuracy
+    lost by that in the first and in the last quarter of training, and the share of questions with a
+    right answer that were answered as well without the picture. Empty for other arms."""
+    if not all("image_reliance" in row for run in runs for row in run):
+        return []
+    row: dict[str, Any] = {"arm": arm}
+    for name in ("image_reliance", "picture_unneeded"):
+        values = [[step.get(name) for step in run] for run in runs]
+        row[f"{name}_early"] = _mean([_mean(run[: _quarter(run)]) for run in values])
+        row[f"{name}_late"] = _mean([_mean(run[-_quarter(run) :]) for run in values])
+    return [row]
+
+
+def _quarter(steps: Sequence[Any]) -> int:
+    """A quarter of the steps of a run, rounded up."""
+    return -(-len(steps) // 4)
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:
@@ -185,8 +208,13 @@ def _effect(claim: Claim, seeds: Sequence[int], answers: Answers) -> Effect:
 
     if claim.beyond is None:
         return paired_study(booleans(claim.more), booleans(claim.less))
+
+    def asked(cell: Cell) -> list[str]:
+        return [row.case_id for row in answers[(cell.arm, seeds[0], cell.set, cell.start)]]
+
     here, there = ((booleans(pair.more), booleans(pair.less)) for pair in claim.pairs)
-    return paired_interaction(here, there, claim.more.set == claim.beyond.more.set)
+    # A set and the same with its pictures perturbed hold the same questions.
+    return paired_interaction(here, there, asked(claim.more) == asked(claim.beyond.more))
 
 
 def _level_effect(claim: LevelClaim, runs: Sequence[Metrics]) -> tuple[float, float, float]:

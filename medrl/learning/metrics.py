@@ -39,7 +39,7 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         **mean_shape(shapes),
         **_term_means(episodes),
         **dead_shares(groups),
-        **_without_picture(groups),
+        **without_picture(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
 
 
@@ -55,15 +55,24 @@ def dead_shares(groups: Sequence[Group]) -> dict[str, float]:
     return counts | {f"dead_share_{level}": fmean(found) for level, found in sorted(dead.items())}
 
 
-def _without_picture(groups: Sequence[Group]) -> dict[str, float]:
+def without_picture(groups: Sequence[Group]) -> dict[str, float]:
     """Accuracy where the pictures were perturbed, and what accuracy loses by it: the reliance on
-    the picture, in [-1, 1]. Empty where nothing was perturbed."""
-    twins = [group.twin for group in groups if group.twin is not None]
-    if not twins:
+    the picture, in [-1, 1]. ``picture_unneeded`` is the share of the questions with a right answer
+    that lose nothing: these never earn CAPO's perception reward. Empty where nothing was
+    perturbed."""
+    pairs = [(group.episodes, group.twin.verdicts) for group in groups if group.twin is not None]
+    if not pairs:
         return {}
-    without = fmean(verdict.correct for twin in twins for verdict in twin.verdicts)
-    seen = fmean(e.verdict.correct for g in groups if g.twin for e in g.episodes)
-    return {"perturbed_accuracy": without, "image_reliance": seen - without}
+    rates = [
+        (fmean(e.verdict.correct for e in episodes), fmean(v.correct for v in verdicts))
+        for episodes, verdicts in pairs
+    ]
+    without = fmean(verdict.correct for _, verdicts in pairs for verdict in verdicts)
+    seen = fmean(e.verdict.correct for episodes, _ in pairs for e in episodes)
+    solved = [perturbed >= right for right, perturbed in rates if right]
+    return {"perturbed_accuracy": without, "image_reliance": seen - without} | (
+        {"picture_unneeded": fmean(solved)} if solved else {}
+    )
 
 
 def _term_means(episodes: Sequence[Episode]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from medrl.cases.case import Case
 from medrl.evaluation.claims import Answers
 from medrl.evaluation.evaluate import summarise
 from medrl.evaluation.statistics import seed_summary
@@ -44,11 +45,48 @@ def arm_table(
                         "by_seed": accuracies,
                         "format_rate": sum(p["format_rate"] for p in parts) / len(parts),
                         "think_rate": sum(p["think_rate"] for p in parts) / len(parts),
+                        "agreement": _mean([p["agreement"] for p in parts]),
                         "no_answer_rate": sum(p["no_answer"] / p["n"] for p in parts) / len(parts),
                         "cut_rate": sum(p["cut"] / p["n"] for p in parts) / len(parts),
                     }
                 )
     return table
+
+
+def tag_table(
+    tag: str,
+    arms: Sequence[str],
+    sets: Mapping[str, Sequence[Case]],
+    starts: Sequence[str],
+    seeds: Sequence[int],
+    answers: Answers,
+) -> list[dict[str, Any]]:
+    """One row per arm, set, start and value of a tag: accuracy and agreement, means over seeds."""
+    table = []
+    for name, cases in sets.items():
+        for value in sorted({case.tags[tag] for case in cases if tag in case.tags}):
+            at = [i for i, case in enumerate(cases) if case.tags.get(tag) == value]
+            for arm in arms:
+                for start in starts:
+                    runs = [answers[(arm, seed, name, start)] for seed in seeds]
+                    parts = [summarise([rows[i] for i in at]) for rows in runs]
+                    table.append(
+                        {
+                            "arm": arm,
+                            "set": name,
+                            "start": start,
+                            "value": value,
+                            "n": len(at),
+                            "accuracy": _mean([p["accuracy"] for p in parts]),
+                            "agreement": _mean([p["agreement"] for p in parts]),
+                        }
+                    )
+    return table
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def markdown(outcome: Outcome, figure: str = "") -> str:
@@ -71,10 +109,11 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         *(f"| {' | '.join(_claim_line(claim))} |" for claim in outcome["claims"]),
         "",
         "Greedy answers. Accuracy in %, its interval over seeds (one model: over questions); the "
-        "other columns are shares of answers.",
+        "other columns are shares of answers; agrees: of single answers, those that follow from "
+        "their reasoning.",
         "",
-        "| arm | set | answer starts | n | accuracy | format | thinks | no answer | cut |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| arm | set | answer starts | n | accuracy | format | thinks | agrees | no answer | cut |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *map(_arm_line, outcome["arms"]),
     ]
     if outcome["levels"]:
@@ -98,6 +137,26 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
             "|---|---|---|---|---|---|",
             *map(_model_line, outcome["models"]),
         ]
+    if outcome["pictures"]:
+        lines += [
+            "",
+            "In training every question was also answered with its picture perturbed. Reliance: "
+            "what accuracy lost by that; unneeded: share of the questions with a right answer that "
+            "lost nothing. First and last quarter of the steps.",
+            "",
+            "| arm | reliance, early | late | unneeded, early | late |",
+            "|---|---|---|---|---|",
+            *map(_picture_line, outcome["pictures"]),
+        ]
+    if outcome["tagged"]:
+        lines += [
+            "",
+            f"Accuracy in % and agreement by {outcome['by']}.",
+            "",
+            f"| arm | set | answer starts | {outcome['by']} | n | accuracy | agrees |",
+            "|---|---|---|---|---|---|---|",
+            *map(_tag_line, outcome["tagged"]),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -119,15 +178,29 @@ def _arm_line(row: Mapping[str, Any]) -> str:
         f"| {row['arm']} | {row['set']} | {row['start']} | {row['n']} "
         f"| {100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] "
         f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} "
-        f"| {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
+        f"| {_share(row['agreement'])} | {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
+    )
+
+
+def _share(share: float | None) -> str:
+    return NONE if share is None else f"{share:.2f}"
+
+
+def _picture_line(row: Mapping[str, Any]) -> str:
+    names = ("image_reliance", "picture_unneeded")
+    moments = [f"{name}_{at}" for name in names for at in ("early", "late")]
+    return f"| {row['arm']} | {' | '.join(_share(row[moment]) for moment in moments)} |"
+
+
+def _tag_line(row: Mapping[str, Any]) -> str:
+    return (
+        f"| {row['arm']} | {row['set']} | {row['start']} | {row['value']} | {row['n']} "
+        f"| {100 * row['accuracy']:.1f} | {_share(row['agreement'])} |"
     )
 
 
 def _level_line(row: Mapping[str, Any]) -> str:
-    early, whole = (
-        NONE if share is None else f"{share:.2f}"
-        for share in (row["dead_share_early"], row["dead_share"])
-    )
+    early, whole = map(_share, (row["dead_share_early"], row["dead_share"]))
     return f"| {row['arm']} | L{row['level']} | {row['groups']:.0f} | {early} | {whole} |"
 
 
