@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from medrl.evaluation.evaluate import Row
+from medrl.evaluation.readings import Metrics, TrainingClaim, differences, unit_of
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
@@ -79,13 +80,10 @@ class QualityClaim(Part):
     by: float = 0.0
 
 
-AnyClaim = Annotated[Claim | LevelClaim | QualityClaim, Field(discriminator="of")]
+AnyClaim = Annotated[Claim | LevelClaim | QualityClaim | TrainingClaim, Field(discriminator="of")]
 
 Qualities = Mapping[str, Mapping[str, Any]]
 """Of one run: what was measured of the model of each auxiliary stage, by stage."""
-
-Metrics = Sequence[Mapping[str, Any]]
-"""The steps of a run, as ``metrics.jsonl`` has them."""
 
 
 def dead_share(metrics: Metrics, levels: Sequence[int]) -> float | None:
@@ -150,13 +148,18 @@ def judge(
     """The effect, its 95 % interval, and whether the claim holds.
 
     Args:
-        metrics: steps of each run of an arm, in order of the seeds; for claims about levels.
+        metrics: steps of each run of an arm, in order of the seeds; for claims about training.
         models: what was measured of the models beside its policy, in the same order.
 
     Raises:
-        ValueError: a level of a claim was never trained on, or a run has no such model.
+        ValueError: a level of a claim was never trained on, or a run has no such model or metric.
     """
-    if isinstance(claim, LevelClaim):
+    unit = "points"
+    if isinstance(claim, TrainingClaim):
+        found = seed_summary(differences(claim, metrics))
+        value, low, high = found.mean, found.low, found.high
+        unit = unit_of(claim.more.metric)
+    elif isinstance(claim, LevelClaim):
         value, low, high = _level_effect(claim, metrics[claim.arm])
     elif isinstance(claim, QualityClaim):
         value, low, high = _quality(claim, models[claim.arm])
@@ -168,6 +171,7 @@ def judge(
         "effect": value,
         "low": low,
         "high": high,
+        "unit": unit,
         "threshold": claim.by,
         "holds": low > claim.by,
     }
