@@ -24,15 +24,14 @@ from medrl.cases.spec import DrawSpec
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.claims import (
     Answers,
-    Metrics,
     Qualities,
     judge,
     level_table,
-    picture_table,
     quality_table,
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
+from medrl.evaluation.readings import Metrics, curve, training_table
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
 from medrl.learning.policy import load_trained
@@ -115,16 +114,24 @@ def run_study(
         "arms": arm_table([*study.arms], [*study.sets], [*study.starts], seeds, answers),
         "levels": [row for arm, runs in metrics.items() for row in level_table(arm, runs)],
         "models": [row for arm, runs in models.items() for row in quality_table(arm, runs)],
-        "pictures": [row for arm, runs in metrics.items() for row in picture_table(arm, runs)],
         "by": study.by,
         "tagged": tag_table(study.by, [*study.arms], sets, [*study.starts], seeds, answers),
+        "training": [
+            row
+            for arm, runs in metrics.items()
+            for row in training_table(arm, study.training, runs)
+        ],
+        "curves": [
+            {"arm": arm, "metric": name, "values": curve(name, metrics[arm])}
+            for arm, name in dict.fromkeys(pair for each in study.curves for pair in each.pairs)
+        ],
         "claims": [judge(claim, seeds, answers, metrics, models) for claim in study.claims],
     }
     stem = study.name if clinic_seed == 0 else f"{study.name}-clinic{clinic_seed}"
     (results / f"{stem}.json").write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
-    figure = f"{stem}.svg" if study.figures else ""
+    figure = f"{stem}.svg" if study.figures or study.curves else ""
     if figure:
-        drawn = draw_figures(study.figures, outcome["arms"])
+        drawn = draw_figures(study.figures, outcome["arms"], study.curves, outcome["curves"])
         (results / figure).write_text(drawn, encoding="utf-8")
     (results / f"{stem}.md").write_text(markdown(outcome, figure), encoding="utf-8")
     show(outcome, console)

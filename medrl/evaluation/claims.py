@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from medrl.evaluation.evaluate import Row
+from medrl.evaluation.readings import Metrics, TrainingClaim, differences, unit_of
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
@@ -83,13 +84,10 @@ class QualityClaim(Part):
     by: float = 0.0
 
 
-AnyClaim = Annotated[Claim | LevelClaim | QualityClaim, Field(discriminator="of")]
+AnyClaim = Annotated[Claim | LevelClaim | QualityClaim | TrainingClaim, Field(discriminator="of")]
 
 Qualities = Mapping[str, Mapping[str, Any]]
 """Of one run: what was measured of the model of each auxiliary stage, by stage."""
-
-Metrics = Sequence[Mapping[str, Any]]
-"""The steps of a run, as ``metrics.jsonl`` has them."""
 
 
 def dead_share(metrics: Metrics, levels: Sequence[int]) -> float | None:
@@ -122,20 +120,6 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
             }
         )
     return table
-
-
-def picture_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
-    """Of an arm that was also asked with its pictures perturbed, as means over runs: what accuracy
-    lost by that in the first and in the last quarter of training, and the share of questions with a
-    right answer that were answered as well without the picture. Empty for other arms."""
-    if not all("image_reliance" in row for run in runs for row in run):
-        return []
-    row: dict[str, Any] = {"arm": arm}
-    for name in ("image_reliance", "picture_unneeded"):
-        values = [[step.get(name) for step in run] for run in runs]
-        row[f"{name}_early"] = _mean([_mean(run[: _quarter(run)]) for run in values])
-        row[f"{name}_late"] = _mean([_mean(run[-_quarter(run) :]) for run in values])
-    return [row]
 
 
 def _quarter(steps: Sequence[Any]) -> int:
@@ -173,13 +157,18 @@ def judge(
     """The effect, its 95 % interval, and whether the claim holds.
 
     Args:
-        metrics: steps of each run of an arm, in order of the seeds; for claims about levels.
+        metrics: steps of each run of an arm, in order of the seeds; for claims about training.
         models: what was measured of the models beside its policy, in the same order.
 
     Raises:
-        ValueError: a level of a claim was never trained on, or a run has no such model.
+        ValueError: a level of a claim was never trained on, or a run has no such model or metric.
     """
-    if isinstance(claim, LevelClaim):
+    unit = "points"
+    if isinstance(claim, TrainingClaim):
+        found = seed_summary(differences(claim, metrics))
+        value, low, high = found.mean, found.low, found.high
+        unit = unit_of(claim.more.metric)
+    elif isinstance(claim, LevelClaim):
         value, low, high = _level_effect(claim, metrics[claim.arm])
     elif isinstance(claim, QualityClaim):
         value, low, high = _quality(claim, models[claim.arm])
@@ -191,6 +180,7 @@ def judge(
         "effect": value,
         "low": low,
         "high": high,
+        "unit": unit,
         "threshold": claim.by,
         "holds": low > claim.by,
     }

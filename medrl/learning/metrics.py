@@ -37,10 +37,27 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         "no_answer_rate": fmean(e.verdict.outcome is Outcome.NO_ANSWER for e in episodes),
         "cut_rate": fmean(e.stop is StopReason.LENGTH for e in episodes),
         **mean_shape(shapes),
+        **lengths(groups),
         **_term_means(episodes),
         **dead_shares(groups),
         **without_picture(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
+
+
+def lengths(groups: Sequence[Group]) -> dict[str, float]:
+    """Mean tokens of right answers and of those that are not right (``tokens_right``,
+    ``tokens_wrong``), each left out where there are none; and ``tokens_gap``: by how much the wrong
+    answers to a case are longer than the right ones, over cases that have both. Hard cases may have
+    longer answers, right or wrong: only the last is free of that."""
+    found: dict[str, list[float]] = {"tokens_right": [], "tokens_wrong": [], "tokens_gap": []}
+    for group in groups:
+        right = [e.policy_tokens for e in group.episodes if e.verdict.correct]
+        wrong = [e.policy_tokens for e in group.episodes if not e.verdict.correct]
+        found["tokens_right"] += right
+        found["tokens_wrong"] += wrong
+        if right and wrong:
+            found["tokens_gap"].append(fmean(wrong) - fmean(right))
+    return {name: fmean(values) for name, values in found.items() if values}
 
 
 def dead_shares(groups: Sequence[Group]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from medrl.cases.case import Case
 from medrl.evaluation.claims import Answers
 from medrl.evaluation.evaluate import summarise
+from medrl.evaluation.readings import unit_of
 from medrl.evaluation.statistics import seed_summary
 from medrl.report.words import NONE
 
@@ -137,16 +139,15 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
             "|---|---|---|---|---|---|",
             *map(_model_line, outcome["models"]),
         ]
-    if outcome["pictures"]:
+    if outcome["training"]:
         lines += [
             "",
-            "In training every question was also answered with its picture perturbed. Reliance: "
-            "what accuracy lost by that; unneeded: share of the questions with a right answer that "
-            "lost nothing. First and last quarter of the steps.",
+            "While training: means over the first and the last quarter of the last stage's steps, "
+            "run by run.",
             "",
-            "| arm | reliance, early | late | unneeded, early | late |",
+            "| arm | metric | early | late | late, by seed |",
             "|---|---|---|---|---|",
-            *map(_picture_line, outcome["pictures"]),
+            *map(_training_line, outcome["training"]),
         ]
     if outcome["tagged"]:
         lines += [
@@ -169,7 +170,9 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _claim_line(claim: Mapping[str, Any]) -> tuple[str, str, str]:
-    effect = f"{100 * claim['effect']:+.1f} [{100 * claim['low']:+.1f}, {100 * claim['high']:+.1f}]"
+    tokens = claim["unit"] == "tokens"
+    value, low, high = (claim[key] * (1 if tokens else 100) for key in ("effect", "low", "high"))
+    effect = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{' tokens' if tokens else ''}"
     return claim["name"], effect, "holds" if claim["holds"] else "does not hold"
 
 
@@ -184,12 +187,6 @@ def _arm_line(row: Mapping[str, Any]) -> str:
 
 def _share(share: float | None) -> str:
     return NONE if share is None else f"{share:.2f}"
-
-
-def _picture_line(row: Mapping[str, Any]) -> str:
-    names = ("image_reliance", "picture_unneeded")
-    moments = [f"{name}_{at}" for name in names for at in ("early", "late")]
-    return f"| {row['arm']} | {' | '.join(_share(row[moment]) for moment in moments)} |"
 
 
 def _tag_line(row: Mapping[str, Any]) -> str:
@@ -209,3 +206,10 @@ def _model_line(row: Mapping[str, Any]) -> str:
     controls = ", ".join(NONE if c is None else f"{c:.3f}" for c in row["control"])
     known = controls if any(c is not None for c in row["control"]) else ""
     return f"| {row['arm']} | {row['stage']} | {row['measure']} | {row['n']} | {values} | {known} |"
+
+
+def _training_line(row: Mapping[str, Any]) -> str:
+    digits = 1 if unit_of(row["metric"]) == "tokens" else 3
+    early, late = (f"{fmean(row[when]):.{digits}f}" for when in ("early", "late"))
+    values = ", ".join(f"{value:.{digits}f}" for value in row["late"])
+    return f"| {row['arm']} | {row['metric']} | {early} | {late} | {values} |"

@@ -16,15 +16,14 @@ from medrl.evaluation.claims import (
     Cell,
     Claim,
     LevelClaim,
-    Metrics,
     QualityClaim,
     dead_share,
     judge,
     level_table,
-    picture_table,
     quality_table,
 )
 from medrl.evaluation.evaluate import Row
+from medrl.evaluation.readings import Metrics
 
 ROW = Row("q", "B", "B", "correct", "", True, False, 9, 6, "")
 
@@ -200,23 +199,6 @@ def test_dead_shares_by_hand() -> None:
     assert table[0]["dead_share_early"] == pytest.approx((1 + 1 / 2) / 2)
     assert table[1]["dead_share_early"] == pytest.approx(1 / 3)  # the second run had none
     assert level_table("plain", [[{"reward": 1.0}]]) == []
-
-
-def test_pictures_in_training_by_hand() -> None:
-    steps: Metrics = [
-        {"image_reliance": 0.0, "picture_unneeded": 1.0},
-        {"image_reliance": 0.2},  # nothing was right at this step
-        {"image_reliance": 0.3, "picture_unneeded": 0.5},
-        {"image_reliance": 0.4, "picture_unneeded": 0.5},
-        {"image_reliance": 0.6, "picture_unneeded": 0.1},
-    ]
-    [row] = picture_table("both", [steps, steps[:1]])
-    # A quarter of five steps is two of them, of one step one.
-    assert row["image_reliance_early"] == pytest.approx((0.1 + 0.0) / 2)
-    assert row["image_reliance_late"] == pytest.approx((0.5 + 0.0) / 2)
-    assert row["picture_unneeded_early"] == pytest.approx((1.0 + 1.0) / 2)
-    assert row["picture_unneeded_late"] == pytest.approx((0.3 + 1.0) / 2)
-    assert picture_table("blind", [[{"reward": 1.0}]]) == []
 
 
 def test_a_claim_about_levels_is_tested_over_runs() -> None:

@@ -1,13 +1,13 @@
-"""Groups without a gradient, and what pictures are worth, by hand."""
+"""Groups without a gradient, lengths of answers and what pictures are worth, by hand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from medrl.cases.difficulty import LEVEL
-from medrl.grading.verdict import Outcome
+from medrl.grading import Outcome
 from medrl.learning.groups import Group, Twin
-from medrl.learning.metrics import dead_shares, without_picture
+from medrl.learning.metrics import dead_shares, lengths, without_picture
 from tests.tiny import siblings, verdict
 
 
@@ -31,6 +31,27 @@ def test_dead_groups_by_hand() -> None:
         "dead_share_L1": 0.5, "dead_share_L3": 0.0, "dead_share_L6": 1.0,
     }  # fmt: skip
     assert dead_shares([group("", 1, 0)]) == {}
+
+
+def graded(*right: bool) -> Group:
+    """Answers of 3, 5, 7 ... policy tokens, right or wrong."""
+    found = siblings(0, [0.0] * len(right))
+    outcomes = (Outcome.CORRECT if yes else Outcome.WRONG for yes in right)
+    episodes = (
+        replace(e, verdict=replace(e.verdict, outcome=outcome))
+        for e, outcome in zip(found.episodes, outcomes, strict=True)
+    )
+    return replace(found, episodes=tuple(episodes))
+
+
+def test_lengths_by_hand() -> None:
+    groups = [graded(True, False, False), graded(False, True), graded(False)]
+    assert lengths(groups) == {
+        "tokens_right": (3 + 5) / 2,
+        "tokens_wrong": (5 + 7 + 3 + 3) / 4,
+        "tokens_gap": ((5 + 7) / 2 - 3 + (3 - 5)) / 2,  # of the two groups that have both
+    }
+    assert lengths([graded(True), graded(True)]) == {"tokens_right": 3.0}
 
 
 def twinned(given: str, perturbed: str) -> Group:

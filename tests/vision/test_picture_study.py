@@ -25,6 +25,7 @@ def test_results_are_told_by_a_tag_of_the_cases(
         sets={"test-id": {"source": "clinic:phantoms-closed-test", "size": 12}},
         starts={"free": {}, "answer": {"prefill": "<answer>A</answer>"}},
         by="cognitive_level",
+        training=["image_reliance"],
         claims=[],
     )
     recipe = tiny_recipe(seeing("qwen2_vl"), stage, train=train, evaluation={"max_new_tokens": 6})
@@ -38,9 +39,10 @@ def test_results_are_told_by_a_tag_of_the_cases(
             right = sum(c.reference.value == "A" for c in at)
             assert row["accuracy"] == pytest.approx(right / len(at))
     assert {row["value"] for row in outcome["tagged"]} == {c.tags["cognitive_level"] for c in cases}
-    assert [row["arm"] for row in outcome["pictures"]] == ["ppo"]
+    told = {(row["arm"], row["metric"]): row["late"] for row in outcome["training"]}
+    assert told == {("ppo", "image_reliance"): [0.0, 0.0]}
     page = (tmp_path / "results" / "toy.md").read_text()
-    assert "by cognitive_level" in page and "| ppo | 0.00 |" in page
+    assert "by cognitive_level" in page and "| ppo | image_reliance |" in page
 
     study_file(tmp_path, seeing("qwen2_vl"), by="colour_of_shoes", claims=[])
     with pytest.raises(RecipeError, match="no case of any set has a tag 'colour_of_shoes'"):
