@@ -67,7 +67,7 @@ def follows(text: str, answer: str, case: Case) -> bool | None:
 
 def reasoning_agreement(rows: Sequence[Row]) -> Agreement:
     """Agreement of reasoning and answer over evaluated answers."""
-    found = [row.agrees for row in rows if row.answer]
+    found = [row.follows for row in rows if row.answer]
     return Agreement(
         found.count(True), found.count(False), found.count(None), len(rows) - len(found)
     )

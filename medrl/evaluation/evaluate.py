@@ -45,8 +45,8 @@ class Row:
     options: int = 0
     """Options to choose from; 0 for a question without any."""
     protocol: EvalProtocol = "generated"
-    agrees: bool | None = None
-    """Whether the reasoning comes to the answer, see :func:`medrl.evaluation.agreement.follows`."""
+    follows: bool | None = None
+    """Whether the answer follows from the reasoning, see :mod:`medrl.evaluation.agreement`."""
 
     @property
     def correct(self) -> bool:
@@ -57,6 +57,11 @@ class Row:
     def thinks(self) -> bool:
         """Whether the think block holds at least five tokens: an empty one is no reasoning."""
         return self.think_tokens >= 5
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the reasoning comes to the answer; not where it comes to none."""
+        return self.follows is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class Examiner:
             shape.think_tokens,
             text,
             len(case.reference.options),
-            agrees=follows(text, verdict.answer, case),
+            follows=follows(text, verdict.answer, case),
         )
 
 

@@ -13,7 +13,7 @@ from tests.tiny import case
 def row(text: str, to: Case) -> Row:
     said = Grader().grade(text, to.reference)
     known = (said.answer, str(said.outcome), said.reason, said.format_ok)
-    return Row(to.id, "B", *known, False, 9, 5, text, agrees=follows(text, said.answer, to))
+    return Row(to.id, "B", *known, False, 9, 5, text, follows=follows(text, said.answer, to))
 
 
 def test_planted_answers_are_counted() -> None:

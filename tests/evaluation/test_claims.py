@@ -101,10 +101,10 @@ def test_thinking_starts_at_five_tokens() -> None:
 
 def test_open_reasoning_does_not_agree() -> None:
     answers: Answers = {
-        ("more", seed, "s", "free"): [replace(ROW, agrees=True)] * 4 for seed in (0, 1)
+        ("more", seed, "s", "free"): [replace(ROW, follows=True)] * 4 for seed in (0, 1)
     } | {
         ("less", seed, "s", "free"): [
-            replace(ROW, agrees=told) for told in (True, False, None, None)
+            replace(ROW, follows=told) for told in (True, False, None, None)
         ]
         for seed in (0, 1)
     }
