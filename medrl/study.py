@@ -25,7 +25,6 @@ from medrl.cases.spec import DrawSpec
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.claims import (
     Answers,
-    Metrics,
     Qualities,
     judge,
     level_table,
@@ -33,6 +32,7 @@ from medrl.evaluation.claims import (
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
+from medrl.evaluation.readings import Metrics, curve, training_table
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
 from medrl.learning.policy import load_trained
@@ -41,7 +41,7 @@ from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
 from medrl.recipe import load_recipe
 from medrl.report.study_figures import draw_figures
-from medrl.report.study_results import arm_table, markdown, show
+from medrl.report.study_results import arm_table, markdown, show, tag_table
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
@@ -87,6 +87,8 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console, quiet)
     sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed, paths), folder, display)
+    if study.by and not any(study.by in case.tags for cases in sets.values() for case in cases):
+        raise RecipeError(f"no case of any set has a tag {study.by!r}", "mend by, or leave it out")
     answers: Answers = {}
     metrics: dict[str, list[Metrics]] = {}
     models: dict[str, list[Qualities]] = {}
@@ -119,13 +121,24 @@ def run_study(
         "arms": arm_table([*study.arms], [*study.sets], [*study.starts], seeds, answers),
         "levels": [row for arm, runs in metrics.items() for row in level_table(arm, runs)],
         "models": [row for arm, runs in models.items() for row in quality_table(arm, runs)],
+        "by": study.by,
+        "tagged": tag_table(study.by, [*study.arms], sets, [*study.starts], seeds, answers),
+        "training": [
+            row
+            for arm, runs in metrics.items()
+            for row in training_table(arm, study.training, runs)
+        ],
+        "curves": [
+            {"arm": arm, "metric": name, "values": curve(name, metrics[arm])}
+            for arm, name in dict.fromkeys(pair for each in study.curves for pair in each.pairs)
+        ],
         "claims": [judge(claim, seeds, answers, metrics, models) for claim in study.claims],
     }
     stem = study.name if clinic_seed == 0 else f"{study.name}-clinic{clinic_seed}"
     (results / f"{stem}.json").write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
-    figure = f"{stem}.svg" if study.figures else ""
+    figure = f"{stem}.svg" if study.figures or study.curves else ""
     if figure:
-        drawn = draw_figures(study.figures, outcome["arms"])
+        drawn = draw_figures(study.figures, outcome["arms"], study.curves, outcome["curves"])
         (results / figure).write_text(drawn, encoding="utf-8")
     (results / f"{stem}.md").write_text(markdown(outcome, figure), encoding="utf-8")
     show(outcome, console)

@@ -12,9 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 from medrl.cases.spec import DataSpec, DrawSpec, refuse_noise
 from medrl.errors import DataError, RecipeError
 from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim
+from medrl.evaluation.readings import Contrast, Reading, TrainingClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
-from medrl.report.study_figures import FigureSpec
+from medrl.report.study_figures import CurveSpec, FigureSpec
 from medrl.schema import Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -70,6 +71,12 @@ class Study(Part):
     starts: dict[str, Start]
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
+    by: str = ""
+    """Tag of the cases by whose values results are told as well, as ``cognitive_level``."""
+    training: tuple[str, ...] = ()
+    """Metrics of training steps that the results list for every trained arm."""
+    curves: tuple[CurveSpec, ...] = ()
+    """Metrics over training steps, drawn behind the figures."""
 
     @model_validator(mode="after")
     def _sets_can_be_had(self) -> Study:
@@ -87,12 +94,21 @@ class Study(Part):
         return self
 
     @property
+    def trained(self) -> Iterator[tuple[str, str]]:
+        """Every arm that a claim or curve looks at while it trains, with that one's name."""
+        for claim in self.claims:
+            if isinstance(claim, LevelClaim | QualityClaim):
+                yield claim.name, claim.arm
+            elif isinstance(claim, TrainingClaim):
+                yield from ((claim.name, reading.arm) for reading in claim.readings)
+        for each in self.curves:
+            yield from ((each.title, arm) for arm in each.arms)
+
+    @property
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """Every cell that a claim or figure speaks of, with the name of the claim or figure."""
         for claim in self.claims:
-            if isinstance(claim, LevelClaim | QualityClaim):
-                yield claim.name, Cell(arm=claim.arm, set=next(iter(self.sets)))
-            else:
+            if isinstance(claim, Claim):
                 yield from ((claim.name, c) for p in claim.pairs for c in (p.more, p.less))
         for figure in self.figures:
             for arm in figure.arms:
@@ -101,8 +117,8 @@ class Study(Part):
 
 
 STUDY_PARTS: tuple[type[Part], ...] = (
-    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim),
-    *(Cell, SetSpec, DrawSpec, FigureSpec),
+    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim),
+    *(Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
 )
 """All mappings of a study file."""
 
@@ -132,12 +148,10 @@ def load_study(name: str) -> Study:
         there = cell.arm in study.arms and cell.set in study.sets and cell.start in study.starts
         if not there:
             raise RecipeError(f"{path}: {title!r} speaks of unknown {cell}")
-    for claim in study.claims:
-        if not isinstance(claim, LevelClaim | QualityClaim):
-            continue
-        arm = study.arms[claim.arm]
-        if arm.of or not arm.train:
-            raise RecipeError(f"{path}: {claim.name!r} is about training, {claim.arm} has none")
+    for title, name in study.trained:
+        arm = study.arms.get(name)
+        if arm is None or arm.of or not arm.train:
+            raise RecipeError(f"{path}: {title!r} is about training, {name} has none")
     return study
 
 

@@ -153,6 +153,26 @@ def test_where_a_data_set_lies_is_said_when_a_study_is_run(
     assert refused.value.fix == "it has jsonl"
 
 
+def test_training_itself_is_tabulated_drawn_and_claimed_about(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    late, early = ({"arm": "ppo", "metric": "reward", "at": at} for at in ("late", "early"))
+    rises = {"name": "It rises", "of": "training", "more": late, "less": early}
+    curve = {"title": "Reward", "arms": ["ppo"], "metrics": ["reward"]}
+    more = {"claims": [rises], "curves": [curve], "training": ["reward", "live_groups"]}
+    outcome = run(study_file(tmp_path, tiny("qwen2"), **more))
+    [row] = outcome["training"]  # PPO has no groups
+    assert (row["arm"], row["metric"]) == ("ppo", "reward") and len(row["late"]) == 2
+    assert outcome["claims"][0]["effect"] == 0  # of one step, early is late
+    assert len(outcome["curves"][0]["values"]) == 1
+    text = (tmp_path / "results" / "toy.md").read_text()
+    assert "| ppo | reward |" in text and "toy.svg" in text
+    for arm in ("base", "nobody"):
+        changed = {"claims": [rises | {"more": late | {"arm": arm}}]}
+        with pytest.raises(RecipeError, match=f"is about training, {arm} has none"):
+            run(study_file(tmp_path, tiny("qwen2"), **changed))
+
+
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     arms = {"whole": {}, "half": {"of": "whole", "after": "first"}}
     pairs = {"source": "clinic:pairs-test", "size": 4}
