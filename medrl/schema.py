@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from medrl.cases.auditing import AuditSpec
 from medrl.cases.spec import (
     ClueSpec,
     DataSpec,
@@ -22,6 +23,7 @@ from medrl.cases.spec import (
 )
 from medrl.grading.grader import ALL_FORMS, Form
 from medrl.judges import JudgeSpec
+from medrl.learning.plateau import PlateauSpec
 from medrl.learning.std_filter import StdFilterSpec
 from medrl.part import Part, Positive, Rate
 from medrl.rewards.reward import RewardSpec
@@ -239,6 +241,8 @@ PARTS = (
     GraderSpec,
     RewardSpec,
     StdFilterSpec,
+    PlateauSpec,
+    AuditSpec,
     JudgeSpec,
     EvaluationSpec,
 )

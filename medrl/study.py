@@ -24,7 +24,6 @@ from medrl.cases.spec import DrawSpec
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.claims import (
     Answers,
-    Metrics,
     Qualities,
     judge,
     level_table,
@@ -32,6 +31,8 @@ from medrl.evaluation.claims import (
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
+from medrl.evaluation.imbalance import Metrics, form_table
+from medrl.evaluation.paid import pay_rows
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
 from medrl.learning.policy import load_trained
@@ -112,6 +113,7 @@ def run_study(
         "arms": arm_table([*study.arms], [*study.sets], [*study.starts], seeds, answers),
         "levels": [row for arm, runs in metrics.items() for row in level_table(arm, runs)],
         "models": [row for arm, runs in models.items() for row in quality_table(arm, runs)],
+        "forms": [row for arm, runs in metrics.items() for row in form_table(arm, runs)],
         "claims": [judge(claim, seeds, answers, metrics, models) for claim in study.claims],
     }
     stem = study.name if clinic_seed == 0 else f"{study.name}-clinic{clinic_seed}"
@@ -262,7 +264,7 @@ def _answers(
     run: Path,
     examiner: Examiner,
     display: Display,
-) -> Iterator[tuple[tuple[str, str], list[Row]]]:
+) -> Iterator[tuple[tuple[str, str], Sequence[Row]]]:
     """Answers of one model to every set with every start.
 
     They are kept beside the run with what they depend on, and given again only if that changed.
@@ -298,7 +300,12 @@ def _answers(
                     "rows": as_records(flat(rows)),
                 }
                 replace_file(path, json.dumps(kept).encode())
-            yield (set_name, name), [Row(**record) for record in kept["rows"]]
+            found = [Row(**record) for record in kept["rows"]]
+            score = study.score
+            yield (
+                (set_name, name),
+                found if score is None else pay_rows(examiner, score, cases, found),
+            )
 
 
 def _run_commits(folder: Path) -> dict[str, str | None]:

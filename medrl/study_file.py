@@ -11,10 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from medrl.cases.spec import DataSpec, DrawSpec, refuse_noise
 from medrl.errors import RecipeError
-from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim
+from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim, RunClaim
+from medrl.evaluation.imbalance import ImbalanceClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
 from medrl.report.study_figures import FigureSpec
+from medrl.rewards.reward import RewardSpec
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 
@@ -67,6 +69,8 @@ class Study(Part):
     draws: DrawSpec = DrawSpec(answers=5)
     """How the recipe's own model is asked for the levels of ``sets``."""
     starts: dict[str, Start]
+    score: RewardSpec | None = None
+    """A reward within [0, 1] that every answer is also measured by."""
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
 
@@ -83,13 +87,15 @@ class Study(Part):
                     f"sets.{name}.levels has {max(spec.levels)}, but {self.draws.answers} draws "
                     f"make the levels 1 to {self.draws.answers + 1}; raise draws.answers"
                 )
+        if self.score is None and any(claim.of == "score" for claim in self.claims):
+            raise ValueError("a claim is of score, but the study has none; add score: {terms: ...}")
         return self
 
     @property
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """Every cell that a claim or figure speaks of, with the name of the claim or figure."""
         for claim in self.claims:
-            if isinstance(claim, LevelClaim | QualityClaim):
+            if isinstance(claim, RunClaim):
                 yield claim.name, Cell(arm=claim.arm, set=next(iter(self.sets)))
             else:
                 yield from ((claim.name, c) for p in claim.pairs for c in (p.more, p.less))
@@ -100,7 +106,7 @@ class Study(Part):
 
 
 STUDY_PARTS: tuple[type[Part], ...] = (
-    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim),
+    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, ImbalanceClaim, RewardSpec),
     *(Cell, SetSpec, DrawSpec, FigureSpec),
 )
 """All mappings of a study file."""
@@ -132,9 +138,10 @@ def load_study(name: str) -> Study:
         if not there:
             raise RecipeError(f"{path}: {title!r} speaks of unknown {cell}")
     for claim in study.claims:
-        if not isinstance(claim, LevelClaim | QualityClaim):
+        if not isinstance(claim, RunClaim):
             continue
-        arm = study.arms[claim.arm]
-        if arm.of or not arm.train:
-            raise RecipeError(f"{path}: {claim.name!r} is about training, {claim.arm} has none")
+        for name in (claim.arm, getattr(claim, "beyond", "") or claim.arm):
+            arm = study.arms.get(name)
+            if arm is None or arm.of or not arm.train:
+                raise RecipeError(f"{path}: {claim.name!r} is about training, {name} has none")
     return study

@@ -14,9 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TextIO
 
+from pydantic import model_validator
+
 from medrl.cases.case import Case, Reference
+from medrl.grading import Grader
 from medrl.grading.normalise import normalise
-from medrl.judges import Judge, Question, Rubric
+from medrl.judges import Judge, JudgeSpec, Question, Rubric, build_judge
+from medrl.part import Part, Positive
 
 Decision = Literal["keep", "drop", "rewrite"]
 
@@ -195,3 +199,28 @@ class JudgeAuditor:
                 yield Finding("drop", None, judged.reason)
             else:
                 yield Finding("keep", case, judged.reason)
+
+
+class AuditSpec(Part):
+    """Who looks at the open questions of a stage before it begins: the rules of
+    :class:`RuleAuditor`, and behind them perhaps a judge (MedCCO: a language model)."""
+
+    longest: Positive = 12
+    """Most words of an answer."""
+    judge: JudgeSpec | None = None
+    """Of kind ``model`` or ``endpoint``; it keeps or drops. None: the rules alone."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> AuditSpec:
+        if self.judge is not None:
+            self.judge.check_rubric(AUDIT)
+        return self
+
+    def auditors(self, grader: Grader) -> list[Auditor]:
+        """Ready to be asked.
+
+        Raises:
+            JudgeError, ModelError: see :func:`medrl.judges.build_judge`.
+        """
+        judges = [] if self.judge is None else [JudgeAuditor(build_judge(self.judge, grader))]
+        return [RuleAuditor(self.longest), *judges]

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from medrl.evaluation.evaluate import Row
+from medrl.evaluation.imbalance import ImbalanceClaim, Metrics, imbalance
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
-Answers = dict[tuple[str, int, str, str], list[Row]]
+Answers = dict[tuple[str, int, str, str], Sequence[Row]]
 """(arm, seed, set, start) -> one row per question."""
 
 
@@ -43,7 +44,9 @@ class Claim(Pair):
     """``more`` exceeds ``less`` by more than ``by``: holds if the interval's lower end does."""
 
     name: str
-    of: Literal["correct", "thinks", "format_ok"]
+    of: Literal["correct", "thinks", "format_ok", "score"]
+    """``score`` is what the study's reward gives, which must lie in [0, 1]; the others are true or
+    false of an answer."""
     beyond: Pair | None = None
     """If given, what exceeds ``by`` is by how much more the difference is than this one."""
     by: float = 0.0
@@ -79,13 +82,12 @@ class QualityClaim(Part):
     by: float = 0.0
 
 
-AnyClaim = Annotated[Claim | LevelClaim | QualityClaim, Field(discriminator="of")]
+RunClaim = LevelClaim | QualityClaim | ImbalanceClaim
+"""Claims about training, not about answers to a set."""
+AnyClaim = Annotated[Claim | RunClaim, Field(discriminator="of")]
 
 Qualities = Mapping[str, Mapping[str, Any]]
 """Of one run: what was measured of the model of each auxiliary stage, by stage."""
-
-Metrics = Sequence[Mapping[str, Any]]
-"""The steps of a run, as ``metrics.jsonl`` has them."""
 
 
 def dead_share(metrics: Metrics, levels: Sequence[int]) -> float | None:
@@ -150,14 +152,18 @@ def judge(
     """The effect, its 95 % interval, and whether the claim holds.
 
     Args:
-        metrics: steps of each run of an arm, in order of the seeds; for claims about levels.
+        metrics: steps of each run of an arm, in order of the seeds; for claims about training.
         models: what was measured of the models beside its policy, in the same order.
 
     Raises:
-        ValueError: a level of a claim was never trained on, or a run has no such model.
+        ValueError: a level of a claim was never trained on, or a run has no such model, or has
+            not measured what the claim is about.
     """
     if isinstance(claim, LevelClaim):
         value, low, high = _level_effect(claim, metrics[claim.arm])
+    elif isinstance(claim, ImbalanceClaim):
+        spread = imbalance(claim, metrics)
+        value, low, high = spread.mean, spread.low, spread.high
     elif isinstance(claim, QualityClaim):
         value, low, high = _quality(claim, models[claim.arm])
     else:
@@ -174,18 +180,18 @@ def judge(
 
 
 def _effect(claim: Claim, seeds: Sequence[int], answers: Answers) -> Effect:
-    def booleans(cell: Cell) -> list[list[bool]]:
+    def values(cell: Cell) -> list[list[float]]:
         return [
             [
-                bool(getattr(row, claim.of))
+                float(getattr(row, claim.of))
                 for row in answers[(cell.arm, seed, cell.set, cell.start)]
             ]
             for seed in seeds
         ]
 
     if claim.beyond is None:
-        return paired_study(booleans(claim.more), booleans(claim.less))
-    here, there = ((booleans(pair.more), booleans(pair.less)) for pair in claim.pairs)
+        return paired_study(values(claim.more), values(claim.less))
+    here, there = ((values(pair.more), values(pair.less)) for pair in claim.pairs)
     return paired_interaction(here, there, claim.more.set == claim.beyond.more.set)
 
 

@@ -20,6 +20,7 @@ from medrl.errors import DataError, RecipeError
 from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
 from medrl.grading.proof import prove
+from medrl.judges import check_judge
 from medrl.learning.groups import Group
 from medrl.learning.inputs import fingerprint
 from medrl.learning.memory import check_memory
@@ -94,8 +95,8 @@ def _clinic_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case
 
 
 def _loaded_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case]:
-    # A band of lengths is one of the whole set, whatever part of it is used then.
-    limit = spec.size if spec.length is None else None
+    # Kinds and a band of lengths are taken of the whole set, whatever part of them is used then.
+    limit = spec.size if spec.length is None and not spec.kinds else None
     loaded = load_cases(
         spec.source, spec.path, spec.split, limit, prove=lambda case: prove(case, grader)
     )
@@ -103,9 +104,12 @@ def _loaded_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case
         logger.warning("set aside %s: %s", row.provenance, row.reason)
     if len(loaded.rejected) > 5:
         logger.warning("set aside %d rows of %s in all", len(loaded.rejected), spec.source)
-    if spec.length is None:
-        return list(loaded.cases)
-    return length_band(loaded.cases, spec.length.lo, spec.length.hi)[: spec.size]
+    cases = [c for c in loaded.cases if not spec.kinds or c.reference.kind in spec.kinds]
+    if not cases:
+        raise DataError(f"{spec.source} has no {' or '.join(spec.kinds)}", "leave kinds out")
+    if spec.length is not None:
+        cases = length_band(cases, spec.length.lo, spec.length.hi)
+    return cases[: spec.size]
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ class StageData:
     Attributes:
         cases: to train on; ``None``: the recipe's.
         lengths: tokens of the prompt of each of them.
-        other: held-out cases of a score stage; those that a trace stage is to explain.
+        other: held-out cases of a score stage or for a plateau; those that a trace stage is to
+            explain.
     """
 
     cases: list[Case] | None
@@ -179,6 +184,8 @@ def prepare(recipe: Recipe) -> Parts:
         if isinstance(stage, RLStage):
             for term in (stage.reward or recipe.reward).terms:
                 term.check()
+            if stage.audit is not None and stage.audit.judge is not None:
+                check_judge(stage.audit.judge)
     sharing = [s for s in recipe.stages if isinstance(s, RLStage) and s.train is None]
     rooms = [stage.max_new_tokens for stage in sharing]
     if recipe.difficulty is not None:
@@ -227,6 +234,9 @@ def _stage_data(
     other: list[Case] = []
     if isinstance(stage, TraceStage):
         other = _fitting(recipe, examiner, stage.fill, room)[0]
+    if isinstance(stage, RLStage) and stage.plateau is not None:
+        asked = recipe.evaluation.max_new_tokens
+        other = _fitting(recipe, examiner, stage.plateau.validation, asked)[0]
     if isinstance(stage, ScoreStage):
         other = cases_of(stage.test, examiner.grader, recipe.clinic_seed)
     longest = max(lengths) + room - 1

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from medrl.evaluation.claims import Answers
-from medrl.evaluation.evaluate import summarise
+from medrl.evaluation.evaluate import Row, summarise
+from medrl.evaluation.paid import PaidRow
 from medrl.evaluation.statistics import seed_summary
 from medrl.report.words import NONE
 
+SCORE = "but for the score: the mean of what the study's reward gives"
 Outcome = Mapping[str, Any]
 """What ``results/<study>.json`` holds."""
 
@@ -46,9 +49,16 @@ def arm_table(
                         "think_rate": sum(p["think_rate"] for p in parts) / len(parts),
                         "no_answer_rate": sum(p["no_answer"] / p["n"] for p in parts) / len(parts),
                         "cut_rate": sum(p["cut"] / p["n"] for p in parts) / len(parts),
+                        **_score([row for s in seeds for row in answers[(arm, s, name, start)]]),
                     }
                 )
     return table
+
+
+def _score(rows: Sequence[Row]) -> dict[str, float]:
+    """The mean score, if the study has one."""
+    scores = [row.score for row in rows if isinstance(row, PaidRow)]
+    return {"score": fmean(scores)} if scores else {}
 
 
 def markdown(outcome: Outcome, figure: str = "") -> str:
@@ -58,6 +68,7 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         figure: file of the drawing beside it, if there is one.
     """
     machine = outcome["hardware"]
+    scored = any("score" in row for row in outcome["arms"])
     lines = [
         f"# Study {outcome['study']}",
         "",
@@ -71,10 +82,11 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         *(f"| {' | '.join(_claim_line(claim))} |" for claim in outcome["claims"]),
         "",
         "Greedy answers. Accuracy in %, its interval over seeds (one model: over questions); the "
-        "other columns are shares of answers.",
+        "other columns are shares of answers" + (f", {SCORE}." if scored else "."),
         "",
-        "| arm | set | answer starts | n | accuracy | format | thinks | no answer | cut |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| arm | set | answer starts | n | accuracy | format | thinks | no answer | cut |"
+        + (" score |" if scored else ""),
+        "|---|---|---|---|---|---|---|---|---|" + ("---|" if scored else ""),
         *map(_arm_line, outcome["arms"]),
     ]
     if outcome["levels"]:
@@ -98,6 +110,16 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
             "|---|---|---|---|---|---|",
             *map(_model_line, outcome["models"]),
         ]
+    if outcome["forms"]:
+        lines += [
+            "",
+            "Closed and open questions in one batch: the deviation of their rewards and the norm "
+            "of their gradients, means over steps and runs.",
+            "",
+            "| arm | quantity | closed | open | closed / open |",
+            "|---|---|---|---|---|",
+            *map(_form_line, outcome["forms"]),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -120,6 +142,7 @@ def _arm_line(row: Mapping[str, Any]) -> str:
         f"| {100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] "
         f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} "
         f"| {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
+        + (f" {row['score']:.3f} |" if "score" in row else "")
     )
 
 
@@ -129,6 +152,12 @@ def _level_line(row: Mapping[str, Any]) -> str:
         for share in (row["dead_share_early"], row["dead_share"])
     )
     return f"| {row['arm']} | L{row['level']} | {row['groups']:.0f} | {early} | {whole} |"
+
+
+def _form_line(row: Mapping[str, Any]) -> str:
+    closed, opened = row["closed"], row["open"]
+    what = {"reward_std": "deviation of rewards", "grad_norm": "norm of gradients"}[row["quantity"]]
+    return f"| {row['arm']} | {what} | {closed:.3f} | {opened:.3f} | {closed / opened:.2f} |"
 
 
 def _model_line(row: Mapping[str, Any]) -> str:

@@ -16,7 +16,6 @@ from medrl.evaluation.claims import (
     Cell,
     Claim,
     LevelClaim,
-    Metrics,
     QualityClaim,
     dead_share,
     judge,
@@ -24,6 +23,7 @@ from medrl.evaluation.claims import (
     quality_table,
 )
 from medrl.evaluation.evaluate import Row
+from medrl.evaluation.imbalance import Metrics
 
 ROW = Row("q", "B", "B", "correct", "", True, False, 9, 6, "")
 
