@@ -204,6 +204,33 @@ def test_shipped_studies_load(path: Path) -> None:
     assert load_study(path.stem).claims
 
 
+# --- scores --------------------------------------------------------------------------------------
+
+SCORE = {"malformed": None, "terms": [{"term": "correct", "wrong": 0.25}]}
+
+
+def test_a_study_may_measure_answers_by_a_reward(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pair = {"more": {"arm": "ppo", "set": "test-id"}, "less": {"arm": "base", "set": "test-id"}}
+    claims = [{"name": "PPO scores", "of": "score", **pair}]
+    with pytest.raises(RecipeError, match="of score, but the study has none"):
+        load_study(str(study_file(tmp_path, tiny("qwen2"), claims=claims)))
+    outcome = run(study_file(tmp_path, tiny("qwen2"), claims=claims, score=SCORE))
+    for row in outcome["arms"]:
+        assert row["score"] == pytest.approx(0.25 + 0.75 * row["accuracy"])
+    page = (tmp_path / "results" / "toy.md").read_text()
+    assert "| score |" in page and "| 0.250 |" in page
+    known = json.loads((tmp_path / "runs/toy-clinic0/ppo-0/study-test-id-free.json").read_text())
+    assert "score" not in known["rows"][0]  # told anew each time, so that the score may change
+
+
+def test_an_imbalance_is_of_arms_that_train(tmp_path: Path) -> None:
+    claim = {"name": "I", "of": "grad_norm", "arm": "ppo", "beyond": "base"}
+    with pytest.raises(RecipeError, match="'I' is about training, base has none"):
+        load_study(str(study_file(tmp_path, tmp_path, claims=[claim])))
+
+
 # --- levels --------------------------------------------------------------------------------------
 
 HALF = {"answers": 2, "prefill": "<answer>A</answer>"}

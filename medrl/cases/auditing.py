@@ -111,7 +111,8 @@ class RuleAuditor:
     - A yes/no question: its answer becomes the label it begins with; any other answer is not of the
       type asked for, and dropped. A question that offers a choice with "or" is none.
     - Yes or no to any other question: dropped.
-    - The answer stands in the question, which offers no choice: dropped.
+    - The answer stands in the question, which offers no choice: dropped, unless it is asked for a
+      degree ("How large is it?", "large").
 
     Attributes:
         longest: most words of an answer.
@@ -142,7 +143,8 @@ class RuleAuditor:
             return Finding("rewrite", replace(case, reference=label), "a yes/no question")
         if yes_no:
             return Finding("drop", None, "the answer is yes or no, the question asks for more")
-        if not chosen and f" {normalise(value)} " in f" {normalise(case.question)} ":
+        said, heard = f" {normalise(value)} ", f" {normalise(case.question)} "
+        if not chosen and said in heard.replace(f" how{said}", " "):
             return Finding("drop", None, "the answer stands in the question")
         return self._united(case, parts[0])
 
