@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +33,7 @@ from medrl.evaluation.claims import (
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
+from medrl.evaluation.paid import pay_rows
 from medrl.evaluation.readings import Metrics, curve, training_table
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
@@ -229,7 +231,7 @@ def _drawn(
 def _reading(recipe: Recipe) -> dict[str, Any]:
     """How a model is asked and read."""
     return {
-        "prompt": recipe.prompt,
+        "prompt": recipe.evaluation_prompt,
         "chat": recipe.model.chat,
         "grader": recipe.grader.model_dump(mode="json"),
     }
@@ -284,7 +286,7 @@ def _answers(
     run: Path,
     examiner: Examiner,
     display: Display,
-) -> Iterator[tuple[tuple[str, str], list[Row]]]:
+) -> Iterator[tuple[tuple[str, str], Sequence[Row]]]:
     """Answers of one model to every set with every start.
 
     They are kept beside the run with what they depend on, and given again only if that changed.
@@ -294,11 +296,14 @@ def _answers(
     for set_name, cases in sets.items():
         for name, start in study.starts.items():
             params = SamplingParams(start.max_new_tokens or recipe.evaluation.max_new_tokens, 0.0)
+            asks = replace(examiner, template=start.prompt or examiner.template)
             asked = {
                 "model": model,
                 "cases": fingerprint_cases(cases),
                 **_reading(recipe),
-                **start.model_dump() | {"max_new_tokens": params.max_new_tokens},
+                **start.model_dump(),
+                "prompt": asks.template,
+                "max_new_tokens": params.max_new_tokens,
             }
             path = run / f"study-{set_name}-{name}.json"
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -306,7 +311,7 @@ def _answers(
                 title, began = f"{run.name} {set_name} {name}", time.monotonic()
                 with display.counting(title, len(cases)) as advance:
                     seeded = generator(recipe.seed, "study", device=examiner.policy.device)
-                    rows = examiner.ask(
+                    rows = asks.ask(
                         cases,
                         params,
                         seeded,
@@ -320,7 +325,12 @@ def _answers(
                     "rows": as_records(flat(rows)),
                 }
                 replace_file(path, json.dumps(kept).encode())
-            yield (set_name, name), [Row(**record) for record in kept["rows"]]
+            found = [Row(**record) for record in kept["rows"]]
+            score = study.score
+            yield (
+                (set_name, name),
+                found if score is None else pay_rows(asks, score, cases, found),
+            )
 
 
 def _run_commits(folder: Path) -> dict[str, str | None]:

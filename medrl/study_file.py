@@ -16,6 +16,7 @@ from medrl.evaluation.readings import Contrast, Reading, TrainingClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
 from medrl.report.study_figures import CurveSpec, FigureSpec
+from medrl.rewards.reward import RewardSpec
 from medrl.schema import Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -42,8 +43,11 @@ class Arm(Part):
 
 
 class Start(Part):
-    """How an answer is made to begin, and where it is cut off; empty: as the model likes."""
+    """How a model is asked, how its answer is made to begin, and where it is cut off; empty: as the
+    recipe asks, and as the model likes."""
 
+    prompt: str = ""
+    """Template or pool (``pool:unseen``) for all arms; empty: what their recipe evaluates with."""
     prefill: str = ""
     until: str = ""
     max_new_tokens: Positive | None = None
@@ -69,6 +73,8 @@ class Study(Part):
     draws: DrawSpec = DrawSpec(answers=5)
     """How the recipe's own model is asked for the levels of ``sets``."""
     starts: dict[str, Start]
+    score: RewardSpec | None = None
+    """A reward within [0, 1] that every answer is also measured by."""
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
     by: str = ""
@@ -91,6 +97,8 @@ class Study(Part):
                     f"sets.{name}.levels has {max(spec.levels)}, but {self.draws.answers} draws "
                     f"make the levels 1 to {self.draws.answers + 1}; raise draws.answers"
                 )
+        if self.score is None and any(claim.of == "score" for claim in self.claims):
+            raise ValueError("a claim is of score, but the study has none; add score: {terms: ...}")
         return self
 
     @property
@@ -118,7 +126,7 @@ class Study(Part):
 
 STUDY_PARTS: tuple[type[Part], ...] = (
     *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim),
-    *(Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
+    *(RewardSpec, Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
 )
 """All mappings of a study file."""
 

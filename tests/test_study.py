@@ -173,6 +173,26 @@ def test_training_itself_is_tabulated_drawn_and_claimed_about(
             run(study_file(tmp_path, tiny("qwen2"), **changed))
 
 
+def test_a_start_may_ask_in_other_words(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    prompts = {"free": "", "pool": "pool:unseen", "echo": "{question}"}
+    starts = {name: {"prompt": prompt} for name, prompt in prompts.items()}
+    claim = {
+        "name": "Other words",
+        "of": "correct",
+        "more": {"arm": "ppo", "set": "test-id", "start": "pool"},
+        "less": {"arm": "ppo", "set": "test-id"},
+    }
+    path = study_file(tmp_path, tiny("qwen2"), starts=starts, claims=[claim])
+    assert len(run(path)["claims"]) == 1
+    texts = []
+    for name, prompt in prompts.items():
+        kept = tmp_path / "runs" / "toy-clinic0" / "ppo-0" / f"study-test-id-{name}.json"
+        found = json.loads(kept.read_text())
+        assert found["asked"]["prompt"] == (prompt or "think-answer")
+        texts.append([row["text"] for row in found["rows"]])
+    assert texts[0] != texts[1] != texts[2] != texts[0]
+
+
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     arms = {"whole": {}, "half": {"of": "whole", "after": "first"}}
     pairs = {"source": "clinic:pairs-test", "size": 4}
@@ -264,6 +284,27 @@ def test_a_misspelt_key_and_a_missing_study_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(STUDIES_DIR.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_studies_load(path: Path) -> None:
     assert load_study(path.stem).claims
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+SCORE = {"malformed": None, "terms": [{"term": "correct", "wrong": 0.25}]}
+
+
+def test_a_study_may_measure_answers_by_a_reward(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pair = {"more": {"arm": "ppo", "set": "test-id"}, "less": {"arm": "base", "set": "test-id"}}
+    claims = [{"name": "PPO scores", "of": "score", **pair}]
+    with pytest.raises(RecipeError, match="of score, but the study has none"):
+        load_study(str(study_file(tmp_path, tiny("qwen2"), claims=claims)))
+    outcome = run(study_file(tmp_path, tiny("qwen2"), claims=claims, score=SCORE))
+    for row in outcome["arms"]:
+        assert row["score"] == pytest.approx(0.25 + 0.75 * row["accuracy"])
+    page = (tmp_path / "results" / "toy.md").read_text()
+    assert "| score |" in page and "| 0.250 |" in page
+    known = json.loads((tmp_path / "runs/toy-clinic0/ppo-0/study-test-id-free.json").read_text())
+    assert "score" not in known["rows"][0]  # told anew each time, so that the score may change
 
 
 # --- levels --------------------------------------------------------------------------------------

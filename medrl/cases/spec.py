@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from medrl.cases.case import AnswerKind
 from medrl.cases.perturbation import PerturbationSpec
 from medrl.part import Part, Positive, Share
 
@@ -55,6 +56,9 @@ class DataSpec(Part):
     size: Positive | None = None
     """Most cases to use; needed for clinic sets, which are endless."""
     seed: int = 0
+    kinds: tuple[AnswerKind, ...] = ()
+    """Of sets that are not the clinic's: kinds of reference that are used, as ``[option, label]``
+    for closed questions and ``[phrase]`` for open ones. Empty: all."""
     clues: ClueSpec | None = None
     """Of clinic sets: findings shown per patient; none: as in exams."""
     length: LengthSpec | None = None
@@ -84,6 +88,11 @@ class DataSpec(Part):
             raise ValueError(
                 f"balanced is not for {self.source}, whose answers are drawn evenly; "
                 "leave balanced out"
+            )
+        if clinic and self.kinds:
+            raise ValueError(
+                f"kinds is not for {self.source}; name the set of the kind that is wanted, as in "
+                "source: clinic:phantoms-open-train"
             )
         if not clinic and self.clues is not None:
             raise ValueError(

@@ -21,6 +21,7 @@ from medrl.errors import DataError, RecipeError
 from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
 from medrl.grading.proof import prove
+from medrl.judges import check_judge
 from medrl.learning.groups import Group
 from medrl.learning.inputs import fingerprint
 from medrl.learning.memory import check_memory
@@ -118,13 +119,15 @@ def _clinic_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case
 def _loaded_cases(
     spec: DataSpec, grader: Grader, tell: Callable[[LoadedCases], None]
 ) -> list[Case]:
-    # A band of lengths and a balance are of the whole set, whatever part of it is used then.
-    limit = None if spec.length or spec.balanced else spec.size
+    # Kinds, a band of lengths and a balance are of the whole set, whatever part is used then.
+    limit = None if spec.kinds or spec.length or spec.balanced else spec.size
     loaded = load_cases(
         spec.source, spec.path, spec.split, limit, prove=lambda case: prove(case, grader)
     )
     tell(loaded)
-    cases = list(loaded.cases)
+    cases = [c for c in loaded.cases if not spec.kinds or c.reference.kind in spec.kinds]
+    if not cases:
+        raise DataError(f"{spec.source} has no {' or '.join(spec.kinds)}", "leave kinds out")
     if spec.length is not None:
         cases = length_band(cases, spec.length.lo, spec.length.hi)
     return balance(cases, spec.size) if spec.balanced else cases[: spec.size]
@@ -137,7 +140,8 @@ class StageData:
     Attributes:
         cases: to train on; ``None``: the recipe's.
         lengths: tokens of the prompt of each of them.
-        other: held-out cases of a score stage; those that a trace stage is to explain.
+        other: held-out cases of a score stage or for a plateau; those that a trace stage is to
+            explain.
     """
 
     cases: list[Case] | None
@@ -173,7 +177,8 @@ class Parts:
 
 
 def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
-    """An examiner with the recipe's prompt and grader for its model, or for another one.
+    """An examiner with the recipe's grader and its prompt for test questions; for its model, or for
+    another one.
 
     Raises:
         ModelError: see :func:`medrl.learning.policy.load_policy`.
@@ -185,7 +190,7 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
     sampler = build_sampler(recipe.sampler, policy)
     spec = recipe.grader
     grader = Grader(format=spec.format, strict_start=spec.strict_start, forms=spec.forms)
-    return Examiner(policy, sampler, recipe.prompt, grader)
+    return Examiner(policy, sampler, recipe.evaluation_prompt, grader)
 
 
 def prepare(recipe: Recipe) -> Parts:
@@ -201,6 +206,8 @@ def prepare(recipe: Recipe) -> Parts:
         if isinstance(stage, RLStage):
             for term in (stage.reward or recipe.reward).terms:
                 term.check()
+            if stage.audit is not None and stage.audit.judge is not None:
+                check_judge(stage.audit.judge)
     sharing = [s for s in recipe.stages if isinstance(s, RLStage) and s.train is None]
     rooms = [stage.max_new_tokens for stage in sharing]
     if recipe.difficulty is not None:
@@ -213,17 +220,21 @@ def prepare(recipe: Recipe) -> Parts:
     ]
     room = recipe.evaluation.max_new_tokens
     sets = {
-        name: _fitting(recipe, examiner, spec, room)[0]
+        name: _fitting(recipe, examiner, spec, room, recipe.evaluation_prompt)[0]
         for name, spec in recipe.evaluation.sets.items()
     }
     return Parts(examiner, train_cases, lengths, stages, sets)
 
 
 def _fitting(
-    recipe: Recipe, examiner: Examiner, spec: DataSpec | tuple[DataSpec, ...], room: int
+    recipe: Recipe,
+    examiner: Examiner,
+    spec: DataSpec | tuple[DataSpec, ...],
+    room: int,
+    template: str = "",
 ) -> tuple[list[Case], list[int]]:
     cases = mixed_cases(spec, examiner.grader, recipe.clinic_seed)
-    return fitting(examiner.policy, cases, recipe.prompt, room)
+    return fitting(examiner.policy, cases, template or recipe.prompt, room)
 
 
 def _stage_data(
@@ -249,6 +260,9 @@ def _stage_data(
     other: list[Case] = []
     if isinstance(stage, TraceStage):
         other = _fitting(recipe, examiner, stage.fill, room)[0]
+    if isinstance(stage, RLStage) and stage.plateau is not None:
+        asked = recipe.evaluation.max_new_tokens
+        other = _fitting(recipe, examiner, stage.plateau.validation, asked)[0]
     if isinstance(stage, ScoreStage):
         other = cases_of(stage.test, examiner.grader, recipe.clinic_seed)
     longest = max(lengths) + room - 1
