@@ -2,6 +2,8 @@
 
     python benchmarks/against_trl.py                        the whole table, on a CPU
     python benchmarks/against_trl.py --shape 400,64 --group 8 --repeat 5
+    python benchmarks/against_trl.py --pictures --hidden 192 --vocabulary 1536
+    python benchmarks/against_trl.py --see llava,16 --shape 40,64
     python benchmarks/against_trl.py --hidden 1024 --layers 12 --vocabulary 32000 \
         --shape 500,150 --shape 1500,150 --shape 4000,150 --dpo 1500,150    on a GPU
 
@@ -12,8 +14,10 @@ same prompts and write equally many tokens. With ``--shape`` the model never end
 have T tokens, with no option set on either side. With ``--ragged`` the model ends answers itself,
 their lengths nearly log-normal (see bench_model.py): medrl samples first, and TRL's answers are
 given the very lengths medrl's came out with, through the ``logits_processor`` of ``generate``; what
-that processor costs is taken off. Rewards are a hash of the text, so every answer teaches. What
-belongs to which part of a step is said in grpo_sides.py, for preference pairs in dpo_sides.py.
+that processor costs is taken off. With ``--see`` each prompt has a picture in front, see
+bench_sight.py. Rewards are a hash of the text, so every answer teaches. What belongs to which part
+of a step is said in grpo_sides.py, for preference pairs in dpo_sides.py. Before sampled answers are
+timed, both sides learn from the same ones, and their gradients must agree (same_work.py).
 
 *Timing.* medrl's step runs inside TRL's training loop, just before each of TRL's own: medrl, TRL,
 medrl, TRL, in one process, with the same threads and allocator, seconds apart, so that a machine
@@ -22,26 +26,27 @@ neighbouring steps; median, lowest and highest are given.
 
 *Memory.* Each side runs two steps in a process of its own: the most it uses above what it holds
 once model and trainer are loaded (bytes of resident RAM, on a GPU of its memory). TRL takes all
-answers of a step as one micro-batch (``--trl-rows`` makes it smaller), medrl as many as its default
-token budget allows.
+answers of a step as one micro-batch, medrl as many as its default token budget allows. With
+``--at-once N`` both take the answers to N prompts.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import quiet
 import torch
 import typer
 from bench_learner import TOKEN_BUDGET
-from bench_model import CAP, Lengths, ModelSize, random_text, save_model
+from bench_model import CAP, Lengths, ModelSize, Question, random_text, save_model
+from bench_sight import draw_pictures, save_seeing
 from dpo_sides import MedrlPairs, Pair, PairJob, TRLPairs
 from grpo_sides import Job, MedrlSide, TRLSide
 from measure import (
@@ -54,11 +59,16 @@ from measure import (
     spread,
     write_results,
 )
+from same_work import same_work
 
 from medrl.learning.policy import pick_device
 
+Found = TypeVar("Found")
+
 MEMORY_STEPS = 2
 """The second step holds the optimiser's moments as well."""
+FRAME_TOKENS = 8
+"""Most tokens that a family puts around a picture."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +77,13 @@ class Row:
 
     Attributes:
         kind: ``fixed`` or ``ragged`` lengths of sampled answers, or ``dpo``.
-        prompt: P, tokens of each prompt.
+        prompt: P, tokens of each prompt, without its picture.
         answer: T, tokens of each answer; the mean if ragged.
         group: G, answers per prompt.
         beta: of the KL penalty; a DPO row has its own.
+        at_once: prompts of a micro-batch; 0: what either side takes by itself.
+        family: of the vision-language model; none for text.
+        side: image tokens along a side of the picture.
     """
 
     kind: str
@@ -78,12 +91,18 @@ class Row:
     answer: int
     group: int = 2
     beta: float = 0.0
+    at_once: int = 0
+    family: str = ""
+    side: int = 0
 
     @property
     def name(self) -> str:
         answer = f"~{self.answer}" if self.kind == "ragged" else str(self.answer)
         more = ", DPO" if self.kind == "dpo" else f", G={self.group}"
-        return f"P={self.prompt}, T={answer}{more}" + (f", KL {self.beta}" if self.beta else "")
+        more += f", KL {self.beta}" if self.beta else ""
+        more += f", {self.at_once} at once" if self.at_once else ""
+        seen = f"{self.family}, I={self.side**2}, " if self.family else ""
+        return f"{seen}P={self.prompt}, T={answer}{more}"
 
 
 FULL_TABLE = (
@@ -95,6 +114,15 @@ FULL_TABLE = (
     Row("dpo", 400, 64),
     Row("dpo", 1400, 150),
 )
+PICTURE_TABLE = (
+    Row("fixed", 40, 64, 8, family="qwen2_vl", side=16),
+    Row("fixed", 40, 64, 8, family="qwen2_vl", side=18),
+    Row("fixed", 40, 64, 8, family="qwen2_vl", side=18, at_once=1),
+    Row("ragged", 40, 64, 8, family="qwen2_vl", side=18),
+    Row("fixed", 40, 64, 8, family="idefics3", side=18),
+    Row("fixed", 40, 64, 8, family="llava", side=18),
+    Row("fixed", 40, 150, 8, family="qwen2_vl", side=18),
+)
 
 
 @dataclass(frozen=True)
@@ -103,35 +131,42 @@ class Settings:
 
     Attributes:
         prompts: prompts, or pairs, of one step.
-        trl_rows, token_budget: see :class:`grpo_sides.Job`.
     """
 
     size: ModelSize
     prompts: int
-    trl_rows: int
-    token_budget: int
     seed: int
 
 
 def make_job(row: Row, settings: Settings, folder: Path, steps: int) -> Job | PairJob:
     """Model, prompts and settings of a row."""
-    ragged = row.kind == "ragged"
+    ragged, size = row.kind == "ragged", settings.size
     mean = row.answer if ragged else None
-    model = save_model(folder / "model", settings.size, mean, settings.seed)
     draw = torch.Generator().manual_seed(settings.seed)
 
     def text(tokens: int) -> str:
-        return random_text(settings.size, tokens, draw)
+        return random_text(size, tokens, draw)
 
     counts = [range(settings.prompts)] * steps
     if row.kind == "dpo":  # the end of text is a token of the answer, too
+        model = save_model(folder / "model", size, mean, settings.seed)
         lengths = (row.prompt, row.answer - 1, row.answer - 1)
         pairs = [[Pair(*map(text, lengths)) for _ in count] for count in counts]
-        return PairJob(model, pairs, settings.token_budget)
-    prompts = [[text(row.prompt) for _ in count] for count in counts]
+        return PairJob(model, pairs, TOKEN_BUDGET)
+    total = settings.prompts * steps
+    pictures: Sequence[Path | None] = [None] * total
+    if row.family:
+        model = save_seeing(folder / "model", row.family, size, row.side, mean, settings.seed)
+        pictures = draw_pictures(folder / "pictures", total, row.side, settings.seed)
+    else:
+        model = save_model(folder / "model", size, mean, settings.seed)
+    shown = iter(pictures)
+    questions = [[Question(text(row.prompt), next(shown)) for _ in count] for count in counts]
     longest = CAP * row.answer if ragged else row.answer
-    rows = settings.trl_rows
-    return Job(model, prompts, row.group, longest, row.beta, rows, settings.token_budget)
+    prompt = row.prompt + row.side**2 + FRAME_TOKENS
+    budget = row.at_once * (prompt + row.group * longest) or TOKEN_BUDGET
+    rows = row.at_once * row.group
+    return Job(model, questions, row.group, longest, row.beta, rows, budget)
 
 
 def medrl_side(job: Job | PairJob) -> MedrlSide | MedrlPairs:
@@ -149,6 +184,7 @@ def measure(
 ) -> dict[str, Any]:
     """Times and memory of a row, as JSON values."""
     job = make_job(row, settings, folder, 1 + repeat)
+    same = _in_own_process(same_work, job) if isinstance(job, Job) else None
     medrl = medrl_side(job)
     forced = medrl.lengths if row.kind == "ragged" else None  # filled as medrl goes on
     trl = trl_side(job, forced)
@@ -156,11 +192,13 @@ def measure(
     short = job.shortened(MEMORY_STEPS)
     sides = {}
     for name, side in (("medrl", medrl), ("trl", trl)):
-        peak = _in_own_process(name, short, forced) if memory else None
+        peak = _in_own_process(peak_memory, name, short, forced) if memory else None
         sides[name] = _described(side, len(job.steps[0]), row, peak)
     return {
         "name": row.name,
         "row": asdict(row),
+        "parameters": medrl.parameters,
+        "same_work": same,
         "sides": sides,
         "ratios": _ratios(*sides.values()),
     }
@@ -195,15 +233,14 @@ def _ratios(medrl: dict[str, Any], trl: dict[str, Any]) -> dict[str, Spread]:
     return found | ({"memory": spread([peaks[0] / peaks[1]])} if all(peaks) else {})
 
 
-def _in_own_process(side: str, job: Job | PairJob, forced: Sequence[Lengths] | None) -> int:
-    """Peak memory of a side above what it holds when loaded, in bytes."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(peak_memory, side, job, forced).result()
+def _in_own_process(function: Callable[..., Found], *args: Any) -> Found:
+    """What a function of this module returns in a fresh process."""
+    with ProcessPoolExecutor(1, get_context("spawn"), quiet.be_quiet) as pool:
+        return pool.submit(function, *args).result()
 
 
 def peak_memory(side: str, job: Job | PairJob, forced: Sequence[Lengths] | None) -> int:
-    """The same for this process, which must not have run anything else."""
-    quiet.be_quiet()
+    """Peak memory of a side above what it holds when loaded, in bytes; for a fresh process."""
     if side == "medrl":
         medrl = medrl_side(job)
         peak = PeakMemory(pick_device())
@@ -253,11 +290,29 @@ def _side_cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-NOTES = """Medians over {repeat} repetitions, in brackets lowest and highest. The model has
-{parameters} parameters; {prompts} prompts (or pairs) per step. P: tokens of a prompt, T: of an
-answer (~: mean of nearly log-normal lengths, the same on both sides), G: answers per prompt, KL:
-with a reference model. TRL's micro-batch: {rows}. Memory is what a step needs above the loaded
-model."""
+NOTES = """Medians over {repeat} repetitions, in brackets lowest and highest. {parameters}
+parameters; {prompts} prompts (or pairs) per step. P: tokens of a prompt, I: of the picture in front
+of it, T: of an answer (~: mean of nearly log-normal lengths, the same on both sides), G: answers
+per prompt, KL: with a reference model. Micro-batches: TRL all answers of the step, medrl {budget}
+tokens; or, on both sides, the answers to so many prompts at once. Memory is what a step needs above
+the loaded model.{apart}"""
+
+APART = """ On the same answers the gradients of both sides differ by at most {apart:.0e} of their
+length."""
+
+
+def notes(rows: Sequence[dict[str, Any]], repeat: int, prompts: int) -> str:
+    """What the tables mean."""
+    counts = sorted({row["parameters"] for row in rows})
+    parameters = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    apart = [max(row["same_work"]["gradient"].values()) for row in rows if row["same_work"]]
+    return NOTES.format(
+        repeat=repeat,
+        parameters=parameters,
+        prompts=prompts,
+        budget=f"{TOKEN_BUDGET:,}",
+        apart=APART.format(apart=max(apart)) if apart else "",
+    )
 
 
 def main(
@@ -265,52 +320,52 @@ def main(
     shape: Annotated[list[str] | None, typer.Option(help="P,T: answers all of T tokens")] = None,
     ragged: Annotated[list[str] | None, typer.Option(help="P,T: answers of T on average")] = None,
     dpo: Annotated[list[str] | None, typer.Option(help="P,T: preference pairs")] = None,
+    see: Annotated[str, typer.Option(help="FAMILY,SIDE: pictures, and who reads them")] = "",
     group: Annotated[list[int] | None, typer.Option(help="G, answers per prompt; 8")] = None,
     beta: Annotated[list[float] | None, typer.Option(help="of the KL penalty; 0")] = None,
     prompts: Annotated[int, typer.Option(help="prompts or pairs per step")] = 8,
+    at_once: Annotated[int, typer.Option(help="prompts of a micro-batch; 0: by default")] = 0,
     repeat: Annotated[int, typer.Option(help="steps that count, on each side")] = 3,
     hidden: int = 256,
     layers: int = 4,
     vocabulary: int = 384,
-    trl_rows: Annotated[int, typer.Option(help="rows of TRL's micro-batch; 0: all")] = 0,
-    token_budget: Annotated[int, typer.Option(help="of medrl's micro-batch")] = TOKEN_BUDGET,
     memory: Annotated[bool, typer.Option(help="measure peak memory as well")] = True,
+    pictures: Annotated[bool, typer.Option(help="the whole table is that with pictures")] = False,
     seed: int = 0,
 ) -> None:
     """Measure the given rows, or the whole table, and write OUT.json and OUT.md."""
     quiet.be_quiet()
+    family, side = see.split(",") if see else ("", "0")
+    common = {"at_once": at_once, "family": family, "side": int(side)}
     asked = [
-        *_rows("fixed", shape, group or [8], beta or [0.0]),
-        *_rows("ragged", ragged, group or [8], beta or [0.0]),
+        *_rows("fixed", shape, group or [8], beta or [0.0], **common),
+        *_rows("ragged", ragged, group or [8], beta or [0.0], **common),
         *_rows("dpo", dpo, [2], [0.0]),
     ]
     size = ModelSize.of(hidden, layers, vocabulary)
-    settings = Settings(size, prompts, trl_rows, token_budget, seed)
+    settings = Settings(size, prompts, seed)
+    rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "about": about_this_run("against_trl.py", "trl", "accelerate"),
         "model": size.describe(),
         "repeat": repeat,
-        "trl_rows": trl_rows,
-        "token_budget": token_budget,
-        "rows": [],
+        "rows": rows,
     }
-    rows_of_trl = str(trl_rows) if trl_rows else "all answers of the step"
-    notes = NOTES.format(
-        repeat=repeat, parameters=f"{size.parameters:,}", prompts=prompts, rows=rows_of_trl
-    )
-    for row in asked or FULL_TABLE:
+    for row in asked or (PICTURE_TABLE if pictures else FULL_TABLE):
         with tempfile.TemporaryDirectory() as folder:
-            result["rows"].append(measure(row, settings, Path(folder), repeat, memory))
-        print(ratio_table(result["rows"][-1:]).splitlines()[-1], flush=True)
-        tables = [ratio_table(result["rows"]), side_table(result["rows"])]
-        write_results(out, result, "medrl against TRL", *tables, notes)
+            rows.append(measure(row, settings, Path(folder), repeat, memory))
+        print(ratio_table(rows[-1:]).splitlines()[-1], flush=True)
+        parts = ratio_table(rows), side_table(rows), notes(rows, repeat, prompts)
+        write_results(out, result, "medrl against TRL", *parts)
 
 
-def _rows(kind: str, shapes: list[str] | None, groups: list[int], betas: list[float]) -> list[Row]:
+def _rows(
+    kind: str, shapes: list[str] | None, groups: list[int], betas: list[float], **more: Any
+) -> list[Row]:
     found = []
     for shape in shapes or []:
         prompt, answer = map(int, shape.split(","))
-        found += [Row(kind, prompt, answer, g, b) for g in groups for b in betas]
+        found += [Row(kind, prompt, answer, g, b, **more) for g in groups for b in betas]
     return found
 
 

@@ -67,12 +67,14 @@ class MedrlPairs:
     """medrl's parts put together to a DPO step.
 
     Attributes:
+        parameters: of the model.
         clock: part ``learning``.
         lengths: tokens of both answers to each prompt, of each step so far.
     """
 
     def __init__(self, job: PairJob) -> None:
         self.job, self.policy = job, make_policy(job.model)
+        self.parameters = sum(p.numel() for p in self.policy.model.parameters())
         self.reference = ReferenceModel(self.policy)
         self.stage = SFTStage(  # for its optimiser settings
             objective="sft", steps=1, prompts_per_step=1, learning_rate=LEARNING_RATE
