@@ -21,7 +21,8 @@ timed, both sides learn from the same ones, and their gradients must agree (same
 
 *Timing.* medrl's step runs inside TRL's training loop, just before each of TRL's own: medrl, TRL,
 medrl, TRL, in one process, with the same threads and allocator, seconds apart, so that a machine
-that slows down slows both. The first step of each is a warm-up. Ratios are TRL over medrl of
+that slows down slows both; with ``--computing``, for a machine that others use, seconds are those
+that the process computes. The first step of each is a warm-up. Ratios are TRL over medrl of
 neighbouring steps; median, lowest and highest are given.
 
 *Memory.* Each side runs two steps in a process of its own: the most it uses above what it holds
@@ -131,10 +132,12 @@ class Settings:
 
     Attributes:
         prompts: prompts, or pairs, of one step.
+        computing: see :class:`measure.Clock`.
     """
 
     size: ModelSize
     prompts: int
+    computing: bool
     seed: int
 
 
@@ -152,7 +155,7 @@ def make_job(row: Row, settings: Settings, folder: Path, steps: int) -> Job | Pa
         model = save_model(folder / "model", size, mean, settings.seed)
         lengths = (row.prompt, row.answer - 1, row.answer - 1)
         pairs = [[Pair(*map(text, lengths)) for _ in count] for count in counts]
-        return PairJob(model, pairs, TOKEN_BUDGET)
+        return PairJob(model, pairs, TOKEN_BUDGET, settings.computing)
     total = settings.prompts * steps
     pictures: Sequence[Path | None] = [None] * total
     if row.family:
@@ -166,7 +169,8 @@ def make_job(row: Row, settings: Settings, folder: Path, steps: int) -> Job | Pa
     prompt = row.prompt + row.side**2 + FRAME_TOKENS
     budget = row.at_once * (prompt + row.group * longest) or TOKEN_BUDGET
     rows = row.at_once * row.group
-    return Job(model, questions, row.group, longest, row.beta, rows, budget)
+    common = row.group, longest, row.beta, rows, budget, settings.computing
+    return Job(model, questions, *common)
 
 
 def medrl_side(job: Job | PairJob) -> MedrlSide | MedrlPairs:
@@ -295,23 +299,24 @@ parameters; {prompts} prompts (or pairs) per step. P: tokens of a prompt, I: of 
 of it, T: of an answer (~: mean of nearly log-normal lengths, the same on both sides), G: answers
 per prompt, KL: with a reference model. Micro-batches: TRL all answers of the step, medrl {budget}
 tokens; or, on both sides, the answers to so many prompts at once. Memory is what a step needs above
-the loaded model.{apart}"""
+the loaded model.{more}"""
+COMPUTING = " Seconds are those computed, without waiting for others on the machine."
 
-APART = """ On the same answers the gradients of both sides differ by at most {apart:.0e} of their
-length."""
+APART = " On the same answers the gradients of both sides differ by at most {:.0e} of their length."
 
 
-def notes(rows: Sequence[dict[str, Any]], repeat: int, prompts: int) -> str:
+def notes(rows: Sequence[dict[str, Any]], repeat: int, settings: Settings) -> str:
     """What the tables mean."""
     counts = sorted({row["parameters"] for row in rows})
     parameters = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
     apart = [max(row["same_work"]["gradient"].values()) for row in rows if row["same_work"]]
+    more = (COMPUTING if settings.computing else "") + (APART.format(max(apart)) if apart else "")
     return NOTES.format(
         repeat=repeat,
         parameters=parameters,
-        prompts=prompts,
+        prompts=settings.prompts,
         budget=f"{TOKEN_BUDGET:,}",
-        apart=APART.format(apart=max(apart)) if apart else "",
+        more=more,
     )
 
 
@@ -329,6 +334,7 @@ def main(
     hidden: int = 256,
     layers: int = 4,
     vocabulary: int = 384,
+    computing: Annotated[bool, typer.Option(help="leave out waiting for others")] = False,
     memory: Annotated[bool, typer.Option(help="measure peak memory as well")] = True,
     pictures: Annotated[bool, typer.Option(help="the whole table is that with pictures")] = False,
     seed: int = 0,
@@ -343,19 +349,20 @@ def main(
         *_rows("dpo", dpo, [2], [0.0]),
     ]
     size = ModelSize.of(hidden, layers, vocabulary)
-    settings = Settings(size, prompts, seed)
+    settings = Settings(size, prompts, computing, seed)
     rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "about": about_this_run("against_trl.py", "trl", "accelerate"),
         "model": size.describe(),
         "repeat": repeat,
+        "computing": computing,
         "rows": rows,
     }
     for row in asked or (PICTURE_TABLE if pictures else FULL_TABLE):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(row, settings, Path(folder), repeat, memory))
         print(ratio_table(rows[-1:]).splitlines()[-1], flush=True)
-        parts = ratio_table(rows), side_table(rows), notes(rows, repeat, prompts)
+        parts = ratio_table(rows), side_table(rows), notes(rows, repeat, settings)
         write_results(out, result, "medrl against TRL", *parts)
 
 

@@ -13,7 +13,6 @@ length alone: 1.28). With q = 0 an answer never ends, and is as long as it may b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import log
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measure import Clock
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     LogitsProcessor,
@@ -193,13 +193,14 @@ class EndAt(LogitsProcessor):
         seconds: what this itself has cost, to be taken off.
     """
 
-    def __init__(self, lengths: Lengths, prompt: int, end: int, device: torch.device) -> None:
+    def __init__(self, lengths: Lengths, prompt: int, end: int, clock: Clock) -> None:
+        self.clock, device = clock, clock.device
         self.last_R = torch.tensor([n for g in lengths for n in g], device=device) + prompt - 1
         self.end, self.seconds = end, 0.0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """``input_ids`` [R, S] so far, ``scores`` [R, V] of the next token."""
-        started = time.perf_counter()
+        started = self.clock.now()
         scores[:, self.end] = torch.where(self.last_R == input_ids.shape[1], 1e6, -1e6)
-        self.seconds += time.perf_counter() - started
+        self.seconds += self.clock.now() - started
         return scores

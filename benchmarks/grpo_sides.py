@@ -17,7 +17,6 @@ its time, once for every answer.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +57,7 @@ class Job:
         beta: coefficient of the KL penalty; 0: no reference model.
         trl_rows: rows of one of TRL's micro-batches; 0: all rows of the step.
         token_budget: tokens of one of medrl's micro-batches.
+        computing: see :class:`measure.Clock`.
     """
 
     model: Path
@@ -67,6 +67,7 @@ class Job:
     beta: float
     trl_rows: int
     token_budget: int
+    computing: bool = False
 
     @property
     def rows(self) -> int:
@@ -105,7 +106,7 @@ class MedrlSide:
             policy, len(job.steps[0]), job.group, job.max_new_tokens, job.beta, job.token_budget
         )
         self.parameters = sum(p.numel() for p in policy.model.parameters())
-        self.clock = Clock(policy.device)
+        self.clock = Clock(policy.device, job.computing)
         self.lengths: list[Lengths] = []
 
     def step(self, index: int) -> None:
@@ -128,9 +129,11 @@ class _Trainer(GRPOTrainer):
     """TRL's trainer with a stopwatch around what makes up sampling; nothing else is changed.
 
     Attributes:
+        clock: what the stopwatch reads.
         prompt_ids: what was read last, one prompt per answer.
     """
 
+    clock: Clock
     sampling_seconds = 0.0
     prompt_ids: Sequence[list[int]] = ()
 
@@ -144,10 +147,10 @@ class _Trainer(GRPOTrainer):
 
     def _timed(self, function: Callable[..., Any], *args: Any) -> Any:
         wait(self.accelerator.device)
-        started = time.perf_counter()
+        started = self.clock.now()
         result = function(*args)
         wait(self.accelerator.device)
-        self.sampling_seconds += time.perf_counter() - started
+        self.sampling_seconds += self.clock.now() - started
         return result
 
 
@@ -165,7 +168,7 @@ class TRLSide:
 
     def __init__(self, job: Job, forced: Sequence[Lengths] | None) -> None:
         self.job, self.forced, self.device = job, forced, pick_device()
-        self.clock = Clock(self.device)
+        self.clock = Clock(self.device, job.computing)
         self.lengths: list[Lengths] = []
         loader = AutoModelForImageTextToText if job.sees else AutoModelForCausalLM
         model: Any = loader.from_pretrained(job.model, dtype=torch.float32)
@@ -181,12 +184,13 @@ class TRLSide:
             train_dataset=_dataset([question for step in job.steps for question in step]),
             processing_class=_processing(job, model),
         )
+        self.trainer.clock = self.clock
 
     def _generate(self, **inputs: Any) -> torch.Tensor:
         if self.forced is not None:
             lengths = self.forced[self.trainer.state.global_step]
             prompt = inputs["input_ids"].shape[1]
-            self.hook = EndAt(lengths, prompt, self.end, self.device)
+            self.hook = EndAt(lengths, prompt, self.end, self.clock)
             inputs["logits_processor"] = LogitsProcessorList([self.hook])
         result: torch.Tensor = self.generate(**inputs)
         return result
@@ -206,7 +210,7 @@ class TRLSide:
     def finish_step(self, started: float) -> None:
         """Book a step that began then."""
         wait(self.device)
-        seconds = time.perf_counter() - started
+        seconds = self.clock.now() - started
         hook = self.hook.seconds if self.hook else 0.0
         sampling = self.trainer.sampling_seconds
         self.clock.book("sampling", sampling - hook)
