@@ -34,13 +34,14 @@ answers of a step as one micro-batch, medrl as many as its default token budget 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import quiet
 import torch
@@ -63,8 +64,6 @@ from measure import (
 from same_work import same_work
 
 from medrl.learning.policy import pick_device
-
-Found = TypeVar("Found")
 
 MEMORY_STEPS = 2
 """The second step holds the optimiser's moments as well."""
@@ -188,7 +187,7 @@ def measure(
 ) -> dict[str, Any]:
     """Times and memory of a row, as JSON values."""
     job = make_job(row, settings, folder, 1 + repeat)
-    same = _in_own_process(same_work, job) if isinstance(job, Job) else None
+    same = same_work(job) if isinstance(job, Job) else None
     medrl = medrl_side(job)
     forced = medrl.lengths if row.kind == "ragged" else None  # filled as medrl goes on
     trl = trl_side(job, forced)
@@ -196,7 +195,7 @@ def measure(
     short = job.shortened(MEMORY_STEPS)
     sides = {}
     for name, side in (("medrl", medrl), ("trl", trl)):
-        peak = _in_own_process(peak_memory, name, short, forced) if memory else None
+        peak = _in_own_process(name, short, forced) if memory else None
         sides[name] = _described(side, len(job.steps[0]), row, peak)
     return {
         "name": row.name,
@@ -237,14 +236,15 @@ def _ratios(medrl: dict[str, Any], trl: dict[str, Any]) -> dict[str, Spread]:
     return found | ({"memory": spread([peaks[0] / peaks[1]])} if all(peaks) else {})
 
 
-def _in_own_process(function: Callable[..., Found], *args: Any) -> Found:
-    """What a function of this module returns in a fresh process."""
-    with ProcessPoolExecutor(1, get_context("spawn"), quiet.be_quiet) as pool:
-        return pool.submit(function, *args).result()
+def _in_own_process(side: str, job: Job | PairJob, forced: Sequence[Lengths] | None) -> int:
+    """Peak memory of a side above what it holds when loaded, in bytes."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(peak_memory, side, job, forced).result()
 
 
 def peak_memory(side: str, job: Job | PairJob, forced: Sequence[Lengths] | None) -> int:
-    """Peak memory of a side above what it holds when loaded, in bytes; for a fresh process."""
+    """The same for this process, which must not have run anything else."""
+    quiet.be_quiet()
     if side == "medrl":
         medrl = medrl_side(job)
         peak = PeakMemory(pick_device())
@@ -325,7 +325,7 @@ def main(
     shape: Annotated[list[str] | None, typer.Option(help="P,T: answers all of T tokens")] = None,
     ragged: Annotated[list[str] | None, typer.Option(help="P,T: answers of T on average")] = None,
     dpo: Annotated[list[str] | None, typer.Option(help="P,T: preference pairs")] = None,
-    see: Annotated[str, typer.Option(help="FAMILY,SIDE: pictures, and who reads them")] = "",
+    see: Annotated[list[str] | None, typer.Option(help="FAMILY,SIDE: with pictures")] = None,
     group: Annotated[list[int] | None, typer.Option(help="G, answers per prompt; 8")] = None,
     beta: Annotated[list[float] | None, typer.Option(help="of the KL penalty; 0")] = None,
     prompts: Annotated[int, typer.Option(help="prompts or pairs per step")] = 8,
@@ -341,12 +341,10 @@ def main(
 ) -> None:
     """Measure the given rows, or the whole table, and write OUT.json and OUT.md."""
     quiet.be_quiet()
-    family, side = see.split(",") if see else ("", "0")
-    common = {"at_once": at_once, "family": family, "side": int(side)}
     asked = [
-        *_rows("fixed", shape, group or [8], beta or [0.0], **common),
-        *_rows("ragged", ragged, group or [8], beta or [0.0], **common),
-        *_rows("dpo", dpo, [2], [0.0]),
+        *_rows("fixed", shape, group or [8], beta or [0.0], see or [",0"], at_once),
+        *_rows("ragged", ragged, group or [8], beta or [0.0], see or [",0"], at_once),
+        *_rows("dpo", dpo, [2], [0.0], [",0"], 0),
     ]
     size = ModelSize.of(hidden, layers, vocabulary)
     settings = Settings(size, prompts, computing, seed)
@@ -367,12 +365,21 @@ def main(
 
 
 def _rows(
-    kind: str, shapes: list[str] | None, groups: list[int], betas: list[float], **more: Any
+    kind: str,
+    shapes: list[str] | None,
+    groups: list[int],
+    betas: list[float],
+    eyes: list[str],
+    at_once: int,
 ) -> list[Row]:
     found = []
-    for shape in shapes or []:
+    for shape, eye in product(shapes or [], eyes):
         prompt, answer = map(int, shape.split(","))
-        found += [Row(kind, prompt, answer, g, b, **more) for g in groups for b in betas]
+        family, side = eye.split(",")
+        found += [
+            Row(kind, prompt, answer, g, b, at_once, family, int(side))
+            for g, b in product(groups, betas)
+        ]
     return found
 
 
