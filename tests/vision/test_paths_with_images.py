@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from medrl.errors import ModelError
 from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, lay_out
 from medrl.learning.logprobs import answer_log_probs, hidden_states, token_log_probs
@@ -15,6 +16,7 @@ from medrl.learning.policy import Policy, checkpoint_layers
 from medrl.prompt import Media, Prompt, kinds
 from medrl.sampling.sampler import SamplingParams, sample
 from medrl.sampling.torch_sampler import TorchSampler
+from medrl.vision.families import Gemma3
 from tests.learning.test_paths import assert_paths_agree, loss_and_gradient
 from tests.tiny_vision import SEEING, noise
 from tests.vision.conftest import LoadSeeing
@@ -170,6 +172,14 @@ def test_checkpointed_layers_give_the_same(kind: str, load_seeing: LoadSeeing) -
     for mode in ("plain", "packed", "shared"):
         found = loss_and_gradient(policy.model, members, mode)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.norm()))
+
+
+def test_a_family_that_is_not_known_to_see_both_ways_is_refused(
+    load_seeing: LoadSeeing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gemma3, "two_way", False)
+    with pytest.raises(ModelError, match="the packed path gives logits that differ"):
+        load_seeing("gemma3")
 
 
 def test_text_alone_has_no_blocks(load_seeing: LoadSeeing) -> None:
