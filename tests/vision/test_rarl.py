@@ -69,7 +69,6 @@ def test_a_run_changes_adapters_alone_and_says_how_many(
     after, learned = halves(policy)
     assert after == base and learned != adapters
 
-    # Rank 8 for four maps of 32 to 32, or to 16 for keys and values, in each of two layers.
     trained = sum(p.numel() for n, p in policy.model.named_parameters() if "lora_" in n)
     assert summary["trained_parameters"] == trained == parts.examiner.policy.sizes()[0]
     share = 100 * trained / summary["parameters"]
@@ -85,12 +84,17 @@ def test_a_run_changes_adapters_alone_and_says_how_many(
     assert before.keys() == saved.keys()
     moved = {name for name in before if not torch.equal(before[name], saved[name])}
     assert moved and all("self_attn" in name and "visual" not in name for name in moved)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    # Rank 8: [8, in] and [out, 8] beside each weight.
+    assert trained == sum(8 * sum(before[name].shape) for name in moved)
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    rows = [row for row in metrics if row["stage"] == "grpo"]
+    assert len(rows) == 2
     assert all(0 <= row["term_reasoning"] <= row["term_reasoning_ungated"] <= 1 for row in rows)
 
 
 def test_it_trains_in_many_words_and_evaluates_in_one(recipe: Recipe) -> None:
-    learner, cases = rl_learner(recipe), phantom_cases("phantoms-train", 4)
+    grpo = recipe.model_copy(update={"stages": recipe.stages[1:]})
+    learner, cases = rl_learner(grpo), phantom_cases("phantoms-train", 4)
     trained = {g.prompt for step in range(6) for g in learner.rollout(lambda _: cases, step)}
     asked = {render(case, "think-answer") for case in cases}
     assert len(trained) > 12 and not trained <= asked
