@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from medrl.cases.auditing import AuditSpec
 from medrl.cases.perturbation import PerturbationSpec
 from medrl.cases.spec import DataSpec, TrainSpec
 from medrl.learning.critic import CriticKind
@@ -17,6 +18,7 @@ from medrl.learning.objectives.importance import Level
 from medrl.learning.objectives.kl import Estimator
 from medrl.learning.objectives.ppo import Ratio
 from medrl.learning.objectives.weights import Aggregation
+from medrl.learning.plateau import PlateauSpec
 from medrl.learning.std_filter import StdFilterSpec
 from medrl.part import Part, Positive, Rate, Share
 from medrl.rewards.reward import RewardSpec
@@ -67,6 +69,11 @@ class RLStage(Stage):
     perturb: PerturbationSpec | None = None
     """Every case is also answered with its pictures perturbed (CAPO), for the term ``perception``
     and for measuring what the pictures are worth; nothing is learned from these answers."""
+    audit: AuditSpec | None = None
+    """Open questions that do not fit their answers are left out or mended first (MedCCO); what was
+    decided is written to ``audit-<stage>.jsonl``. ``{}``: by rules."""
+    plateau: PlateauSpec | None = None
+    """End before ``steps`` are done, when accuracy on held-out cases has stopped rising."""
     answers_per_prompt: Positive = 1
     max_new_tokens: Positive
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -109,6 +116,12 @@ class RLStage(Stage):
                 f"token_budget is {self.token_budget} but one answer may have "
                 f"{self.max_new_tokens} tokens; raise token_budget"
             )
+        if self.plateau and self.plateau.every * (1 + self.plateau.patience) > self.steps:
+            raise ValueError(
+                f"plateau looks every {self.plateau.every} steps and waits for "
+                f"{self.plateau.patience} more, but the stage has only {self.steps} steps; "
+                "lower every or patience, or leave plateau out"
+            )
         return self
 
 
@@ -149,6 +162,9 @@ class GroupStage(RLStage):
     """Bring the rewards of open questions to mean and deviation of those of closed ones (MedCCO's
     re-weighting); moving averages. An advantage that is divided by its group's deviation (``std``)
     is the same with and without."""
+    gradients_by_form: bool = False
+    """Measure the gradients of closed and of open questions apart (``grad_norm_closed``,
+    ``grad_norm_open``); holds a second copy of the gradient."""
     overlong_buffer: Annotated[int, Field(ge=0)] = 0
     """Answers are punished up to -1 over the last so many tokens before max_new_tokens."""
 

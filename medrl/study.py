@@ -12,7 +12,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +33,7 @@ from medrl.evaluation.claims import (
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
+from medrl.evaluation.paid import pay_rows
 from medrl.evaluation.readings import Metrics, curve, training_table
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
@@ -45,7 +48,7 @@ from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
 from medrl.schema import Recipe
-from medrl.study_file import Arm, Study, load_study
+from medrl.study_file import Arm, Study, load_study, located_recipe, located_study
 
 
 def run_study(
@@ -56,18 +59,23 @@ def run_study(
     work: Path,
     console: Console,
     quiet: bool,
+    paths: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Train what is missing, answer what is unanswered, test the claims, write JSON and Markdown.
+
+    Args:
+        paths: where data sets lie, by name; for sets whose path the study leaves open.
 
     Raises:
         RecipeError: see :func:`load_study`; also seeds that are too few to test a claim, or twice
             the same.
         RunError: a run in ``work`` was made with another recipe, or something cannot be written.
+        DataError: a path for a data set that the study does not ask about.
 
     Returns:
         What ``results/<study>.json`` holds.
     """
-    study, machine = load_study(name), describe_machine()
+    study, machine = located_study(load_study(name), paths), describe_machine()
     if len(set(seeds)) < len(seeds) or (study.claims and len(seeds) < 2):
         raise RecipeError(
             f"seeds {', '.join(map(str, seeds))}: a claim needs two or more different ones",
@@ -80,7 +88,7 @@ def run_study(
     folder = work / f"{study.name}-clinic{clinic_seed}"
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console, quiet)
-    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed), folder, display)
+    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed, paths), folder, display)
     if study.by and not any(study.by in case.tags for cases in sets.values() for case in cases):
         raise RecipeError(f"no case of any set has a tag {study.by!r}", "mend by, or leave it out")
     answers: Answers = {}
@@ -88,7 +96,8 @@ def run_study(
     models: dict[str, list[Qualities]] = {}
     for arm, spec in study.arms.items():
         for seed in seeds if spec.train else seeds[:1]:
-            recipe = _arm_recipe(study, study.arms.get(spec.of, spec), seed, clinic_seed)
+            settings = study.arms.get(spec.of, spec)
+            recipe = _arm_recipe(study, settings, seed, clinic_seed, paths)
             run = folder / f"{arm}-{seed}"
             if spec.of:
                 examiner = _half_way(recipe, folder / f"{spec.of}-{seed}", spec)
@@ -141,11 +150,13 @@ def run_study(
     return outcome
 
 
-def _arm_recipe(study: Study, arm: Arm, seed: int, clinic_seed: int) -> Recipe:
+def _arm_recipe(
+    study: Study, arm: Arm, seed: int, clinic_seed: int, paths: Mapping[str, str]
+) -> Recipe:
     overrides = [*study.overrides, *arm.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
     if arm.stages is not None:
         overrides.append(f"stages={json.dumps(arm.stages)}")
-    recipe = load_recipe(study.recipe, "rehearsal", overrides)
+    recipe = located_recipe(load_recipe(study.recipe, "rehearsal", overrides), paths)
     # The study evaluates by itself, on more sets and starts than the recipe does.
     return recipe.model_copy(
         update={"evaluation": recipe.evaluation.model_copy(update={"sets": {}})}
@@ -220,7 +231,7 @@ def _drawn(
 def _reading(recipe: Recipe) -> dict[str, Any]:
     """How a model is asked and read."""
     return {
-        "prompt": recipe.prompt,
+        "prompt": recipe.evaluation_prompt,
         "chat": recipe.model.chat,
         "grader": recipe.grader.model_dump(mode="json"),
     }
@@ -275,7 +286,7 @@ def _answers(
     run: Path,
     examiner: Examiner,
     display: Display,
-) -> Iterator[tuple[tuple[str, str], list[Row]]]:
+) -> Iterator[tuple[tuple[str, str], Sequence[Row]]]:
     """Answers of one model to every set with every start.
 
     They are kept beside the run with what they depend on, and given again only if that changed.
@@ -285,11 +296,14 @@ def _answers(
     for set_name, cases in sets.items():
         for name, start in study.starts.items():
             params = SamplingParams(start.max_new_tokens or recipe.evaluation.max_new_tokens, 0.0)
+            asks = replace(examiner, template=start.prompt or examiner.template)
             asked = {
                 "model": model,
                 "cases": fingerprint_cases(cases),
                 **_reading(recipe),
-                **start.model_dump() | {"max_new_tokens": params.max_new_tokens},
+                **start.model_dump(),
+                "prompt": asks.template,
+                "max_new_tokens": params.max_new_tokens,
             }
             path = run / f"study-{set_name}-{name}.json"
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -297,7 +311,7 @@ def _answers(
                 title, began = f"{run.name} {set_name} {name}", time.monotonic()
                 with display.counting(title, len(cases)) as advance:
                     seeded = generator(recipe.seed, "study", device=examiner.policy.device)
-                    rows = examiner.ask(
+                    rows = asks.ask(
                         cases,
                         params,
                         seeded,
@@ -311,7 +325,12 @@ def _answers(
                     "rows": as_records(flat(rows)),
                 }
                 replace_file(path, json.dumps(kept).encode())
-            yield (set_name, name), [Row(**record) for record in kept["rows"]]
+            found = [Row(**record) for record in kept["rows"]]
+            score = study.score
+            yield (
+                (set_name, name),
+                found if score is None else pay_rows(asks, score, cases, found),
+            )
 
 
 def _run_commits(folder: Path) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from medrl.cases.spec import DataSpec, DrawSpec, refuse_noise
-from medrl.errors import RecipeError
+from medrl.errors import DataError, RecipeError
 from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim
 from medrl.evaluation.readings import Contrast, Reading, TrainingClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
 from medrl.report.study_figures import CurveSpec, FigureSpec
+from medrl.rewards.reward import RewardSpec
+from medrl.schema import Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 
@@ -41,8 +43,11 @@ class Arm(Part):
 
 
 class Start(Part):
-    """How an answer is made to begin, and where it is cut off; empty: as the model likes."""
+    """How a model is asked, how its answer is made to begin, and where it is cut off; empty: as the
+    recipe asks, and as the model likes."""
 
+    prompt: str = ""
+    """Template or pool (``pool:unseen``) for all arms; empty: what their recipe evaluates with."""
     prefill: str = ""
     until: str = ""
     max_new_tokens: Positive | None = None
@@ -68,6 +73,8 @@ class Study(Part):
     draws: DrawSpec = DrawSpec(answers=5)
     """How the recipe's own model is asked for the levels of ``sets``."""
     starts: dict[str, Start]
+    score: RewardSpec | None = None
+    """A reward within [0, 1] that every answer is also measured by."""
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
     by: str = ""
@@ -90,6 +97,8 @@ class Study(Part):
                     f"sets.{name}.levels has {max(spec.levels)}, but {self.draws.answers} draws "
                     f"make the levels 1 to {self.draws.answers + 1}; raise draws.answers"
                 )
+        if self.score is None and any(claim.of == "score" for claim in self.claims):
+            raise ValueError("a claim is of score, but the study has none; add score: {terms: ...}")
         return self
 
     @property
@@ -117,7 +126,7 @@ class Study(Part):
 
 STUDY_PARTS: tuple[type[Part], ...] = (
     *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim),
-    *(Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
+    *(RewardSpec, Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
 )
 """All mappings of a study file."""
 
@@ -152,3 +161,35 @@ def load_study(name: str) -> Study:
         if arm is None or arm.of or not arm.train:
             raise RecipeError(f"{path}: {title!r} is about training, {name} has none")
     return study
+
+
+def located_study(study: Study, paths: Mapping[str, str]) -> Study:
+    """The study with a path for each set that leaves it open, so that no study names a machine.
+
+    Args:
+        paths: file or folder by name of a data set.
+
+    Raises:
+        DataError: a data set that the study does not ask about.
+    """
+    for name in paths.keys() - {spec.source for spec in study.sets.values()}:
+        known = sorted({spec.source for spec in study.sets.values()})
+        raise DataError(f"{study.name} asks nothing about {name!r}", f"it has {', '.join(known)}")
+    return Study.model_validate(_located(study.model_dump(), paths))
+
+
+def located_recipe(recipe: Recipe, paths: Mapping[str, str]) -> Recipe:
+    """The same for the sets of a recipe, those of its stages included."""
+    return Recipe.model_validate(_located(recipe.model_dump(), paths))
+
+
+def _located(content: Any, paths: Mapping[str, str]) -> Any:
+    """Mappings as they are, but for ``path`` beside a ``source`` that has one."""
+    if isinstance(content, Mapping):
+        found = {key: _located(value, paths) for key, value in content.items()}
+        if "path" in found and found["path"] is None and found.get("source") in paths:
+            found["path"] = paths[found["source"]]
+        return found
+    if isinstance(content, list | tuple):
+        return [_located(value, paths) for value in content]
+    return content

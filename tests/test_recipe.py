@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medrl.cases.spec import sets_of
 from medrl.errors import RecipeError
 from medrl.recipe import available, load_recipe
 from medrl.rewards.decision import DecisionSpec
@@ -128,6 +129,23 @@ def test_med_rlvr_at_paper_scale_is_the_papers() -> None:
     assert isinstance(term, CorrectSpec)
     assert (recipe.reward.malformed, term.wrong, term.right) == (-1, 0, 1)
     assert recipe.train.source == "medqa" and not recipe.grader.strict_start
+
+
+def test_medcco_at_paper_scale_is_the_papers() -> None:
+    recipe = load_recipe("medcco", "paper")
+    closed, opened = recipe.stages
+    assert isinstance(closed, GRPOStage) and isinstance(opened, GRPOStage)
+    assert closed.plateau and opened.audit and not closed.audit
+    for stage, kinds in ((closed, {"option", "label"}), (opened, {"phrase"})):
+        sets = sets_of(stage.train or recipe.train)
+        assert {kind for spec in sets for kind in spec.kinds} == kinds
+    parts = {t.term: (t.weight, t.kinds) for t in recipe.reward.terms}
+    phrase = ("phrase",)
+    assert parts == {
+        "format": (0.5, ()), "correct": (1.0, ("option", "label")),
+        "overlap": (0.7, phrase), "similarity": (0.3, phrase),
+    }  # fmt: skip
+    assert recipe.reward.malformed is None and recipe.model.path.startswith("Qwen/Qwen2.5-VL-7B")
 
 
 # --- overrides -----------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
+from medrl.cases.spec import DataSpec
 from medrl.clinic.exams import exam
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.drawing import draw
@@ -20,7 +22,7 @@ from medrl.learning.inputs import fingerprint_model
 from medrl.learning.policy import load_policy, load_trained
 from medrl.recipe import load_recipe
 from medrl.schema import ModelSpec
-from medrl.stages import PPOStage
+from medrl.stages import PPOStage, Stage
 from medrl.study import run_study
 from medrl.study_file import STUDIES_DIR, load_study
 from tests.learning.conftest import tiny_recipe
@@ -50,11 +52,14 @@ def study_file(folder: Path, model: Path, **changes: Any) -> Path:
     return path
 
 
-def run(path: Path, seeds: Sequence[int] = (0, 1)) -> dict[str, Any]:
+def run(
+    path: Path, seeds: Sequence[int] = (0, 1), paths: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """``run_study`` without a word, in folders beside the file."""
     console = Console(file=io.StringIO())
     folder = path.parent
-    return run_study(str(path), seeds, 0, folder / "results", folder / "runs", console, True)
+    results, work = folder / "results", folder / "runs"
+    return run_study(str(path), seeds, 0, results, work, console, True, paths)
 
 
 # --- a whole study -------------------------------------------------------------------------------
@@ -111,6 +116,43 @@ def test_an_arm_may_override_the_study_and_the_study_the_recipe(
     assert [stage.temperature for stage in stages if isinstance(stage, PPOStage)] == [0.5, 1.5]
 
 
+def test_where_a_data_set_lies_is_said_when_a_study_is_run(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """For the recipe's cases, those of stages and the test sets; what has a path keeps it."""
+    rows = [
+        {"id": f"q{i}", "question": "Which?", "options": ["one", "two"], "answer": letter}
+        for i, letter in enumerate("AAAB")
+    ]
+    for name in ("here.jsonl", "there.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own, spec = str(tmp_path / "here.jsonl"), {"source": "jsonl", "split": None}
+    stages = [
+        {"objective": "sft", "steps": 1, "prompts_per_step": 2, "learning_rate": 1e-3, **more}
+        for more in ({}, {"name": "second", "train": spec}, {"name": "third", "train": spec})
+    ]
+    stages[2]["train"] = spec | {"path": own}
+    path = study_file(
+        tmp_path,
+        tiny("qwen2"),
+        overrides=[f"train={json.dumps(spec)}"],
+        arms={"sft": {"stages": stages}},
+        sets={"all": spec, "even": spec | {"balanced": True}},
+        claims=[],
+    )
+    with pytest.raises(DataError, match="jsonl cannot be fetched"):
+        run(path, [0])
+    outcome = run(path, [0], {"jsonl": str(tmp_path / "there.jsonl")})
+    assert [row["n"] for row in outcome["arms"][::2]] == [4, 2]
+    trained = load_recipe(str(tmp_path / "runs" / "toy-clinic0" / "sft-0" / "recipe.yaml"))
+    kept = [trained.train_sets[0], *(s.train for s in trained.stages[1:] if isinstance(s, Stage))]
+    there = str(tmp_path / "there.jsonl")
+    assert [s.path for s in kept if isinstance(s, DataSpec)] == [there, there, own]
+    with pytest.raises(DataError, match="asks nothing about 'medqa'") as refused:
+        run(path, [0], {"medqa": own})
+    assert refused.value.fix == "it has jsonl"
+
+
 def test_training_itself_is_tabulated_drawn_and_claimed_about(
     tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -129,6 +171,26 @@ def test_training_itself_is_tabulated_drawn_and_claimed_about(
         changed = {"claims": [rises | {"more": late | {"arm": arm}}]}
         with pytest.raises(RecipeError, match=f"is about training, {arm} has none"):
             run(study_file(tmp_path, tiny("qwen2"), **changed))
+
+
+def test_a_start_may_ask_in_other_words(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    prompts = {"free": "", "pool": "pool:unseen", "echo": "{question}"}
+    starts = {name: {"prompt": prompt} for name, prompt in prompts.items()}
+    claim = {
+        "name": "Other words",
+        "of": "correct",
+        "more": {"arm": "ppo", "set": "test-id", "start": "pool"},
+        "less": {"arm": "ppo", "set": "test-id"},
+    }
+    path = study_file(tmp_path, tiny("qwen2"), starts=starts, claims=[claim])
+    assert len(run(path)["claims"]) == 1
+    texts = []
+    for name, prompt in prompts.items():
+        kept = tmp_path / "runs" / "toy-clinic0" / "ppo-0" / f"study-test-id-{name}.json"
+        found = json.loads(kept.read_text())
+        assert found["asked"]["prompt"] == (prompt or "think-answer")
+        texts.append([row["text"] for row in found["rows"]])
+    assert texts[0] != texts[1] != texts[2] != texts[0]
 
 
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
@@ -222,6 +284,27 @@ def test_a_misspelt_key_and_a_missing_study_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(STUDIES_DIR.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_studies_load(path: Path) -> None:
     assert load_study(path.stem).claims
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+SCORE = {"malformed": None, "terms": [{"term": "correct", "wrong": 0.25}]}
+
+
+def test_a_study_may_measure_answers_by_a_reward(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pair = {"more": {"arm": "ppo", "set": "test-id"}, "less": {"arm": "base", "set": "test-id"}}
+    claims = [{"name": "PPO scores", "of": "score", **pair}]
+    with pytest.raises(RecipeError, match="of score, but the study has none"):
+        load_study(str(study_file(tmp_path, tiny("qwen2"), claims=claims)))
+    outcome = run(study_file(tmp_path, tiny("qwen2"), claims=claims, score=SCORE))
+    for row in outcome["arms"]:
+        assert row["score"] == pytest.approx(0.25 + 0.75 * row["accuracy"])
+    page = (tmp_path / "results" / "toy.md").read_text()
+    assert "| score |" in page and "| 0.250 |" in page
+    known = json.loads((tmp_path / "runs/toy-clinic0/ppo-0/study-test-id-free.json").read_text())
+    assert "score" not in known["rows"][0]  # told anew each time, so that the score may change
 
 
 # --- levels --------------------------------------------------------------------------------------

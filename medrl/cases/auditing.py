@@ -14,9 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TextIO
 
+from pydantic import model_validator
+
 from medrl.cases.case import Case, Reference
+from medrl.grading import Grader
 from medrl.grading.normalise import normalise
-from medrl.judges import Judge, Question, Rubric
+from medrl.judges import Judge, JudgeSpec, Question, Rubric, build_judge
+from medrl.part import Part, Positive
 
 Decision = Literal["keep", "drop", "rewrite"]
 
@@ -107,7 +111,8 @@ class RuleAuditor:
     - A yes/no question: its answer becomes the label it begins with; any other answer is not of the
       type asked for, and dropped. A question that offers a choice with "or" is none.
     - Yes or no to any other question: dropped.
-    - The answer stands in the question, which offers no choice: dropped.
+    - The answer stands in the question, which offers no choice: dropped, unless it is asked for a
+      degree ("How large is it?", "large").
 
     Attributes:
         longest: most words of an answer.
@@ -138,7 +143,8 @@ class RuleAuditor:
             return Finding("rewrite", replace(case, reference=label), "a yes/no question")
         if yes_no:
             return Finding("drop", None, "the answer is yes or no, the question asks for more")
-        if not chosen and f" {normalise(value)} " in f" {normalise(case.question)} ":
+        said, heard = f" {normalise(value)} ", f" {normalise(case.question)} "
+        if not chosen and said in heard.replace(f" how{said}", " "):
             return Finding("drop", None, "the answer stands in the question")
         return self._united(case, parts[0])
 
@@ -195,3 +201,28 @@ class JudgeAuditor:
                 yield Finding("drop", None, judged.reason)
             else:
                 yield Finding("keep", case, judged.reason)
+
+
+class AuditSpec(Part):
+    """Who looks at the open questions of a stage before it begins: the rules of
+    :class:`RuleAuditor`, and behind them perhaps a judge (MedCCO: a language model)."""
+
+    longest: Positive = 12
+    """Most words of an answer."""
+    judge: JudgeSpec | None = None
+    """Of kind ``model`` or ``endpoint``; it keeps or drops. None: the rules alone."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> AuditSpec:
+        if self.judge is not None:
+            self.judge.check_rubric(AUDIT)
+        return self
+
+    def auditors(self, grader: Grader) -> list[Auditor]:
+        """Ready to be asked.
+
+        Raises:
+            JudgeError, ModelError: see :func:`medrl.judges.build_judge`.
+        """
+        judges = [] if self.judge is None else [JudgeAuditor(build_judge(self.judge, grader))]
+        return [RuleAuditor(self.longest), *judges]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from medrl.cases.case import AnswerKind
 from medrl.cases.perturbation import PerturbationSpec
 from medrl.part import Part, Positive, Share
 
@@ -55,12 +56,20 @@ class DataSpec(Part):
     size: Positive | None = None
     """Most cases to use; needed for clinic sets, which are endless."""
     seed: int = 0
+    kinds: tuple[AnswerKind, ...] = ()
+    """Of sets that are not the clinic's: kinds of reference that are used, as ``[option, label]``
+    for closed questions and ``[phrase]`` for open ones. Empty: all."""
     clues: ClueSpec | None = None
     """Of clinic sets: findings shown per patient; none: as in exams."""
     length: LengthSpec | None = None
     """Of other sets: which of the questions, by length; none: all."""
+    balanced: bool = False
+    """Of other sets: as many cases with each answer, the first of each. Where one answer is
+    frequent, always giving it looks like skill."""
     noise: Share = 0.0
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
+    enlarge_to: Positive | None = None
+    """Pixels of the shorter side that smaller pictures are enlarged to; none: as they are."""
     perturb: PerturbationSpec | None = None
     """Show every picture perturbed: what is still right was not seen."""
     orders: Positive = 1
@@ -74,6 +83,16 @@ class DataSpec(Part):
             raise ValueError(
                 f"length is not for {self.source}, whose questions are made as they are needed; "
                 "use clues: {min: 1, max: 2}"
+            )
+        if clinic and self.balanced:
+            raise ValueError(
+                f"balanced is not for {self.source}, whose answers are drawn evenly; "
+                "leave balanced out"
+            )
+        if clinic and self.kinds:
+            raise ValueError(
+                f"kinds is not for {self.source}; name the set of the kind that is wanted, as in "
+                "source: clinic:phantoms-open-train"
             )
         if not clinic and self.clues is not None:
             raise ValueError(

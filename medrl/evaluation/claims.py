@@ -12,7 +12,7 @@ from medrl.evaluation.readings import Metrics, TrainingClaim, differences, unit_
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
-Answers = dict[tuple[str, int, str, str], list[Row]]
+Answers = dict[tuple[str, int, str, str], Sequence[Row]]
 """(arm, seed, set, start) -> one row per question."""
 
 
@@ -48,7 +48,9 @@ class Claim(Pair):
     """
 
     name: str
-    of: Literal["correct", "thinks", "format_ok", "agrees"]
+    of: Literal["correct", "thinks", "format_ok", "agrees", "score"]
+    """``score`` is what the study's reward gives, which must lie in [0, 1]; the others are true or
+    false of an answer."""
     beyond: Pair | None = None
     """If given, what exceeds ``by`` is by how much more the difference is than this one."""
     by: float = 0.0
@@ -187,22 +189,22 @@ def judge(
 
 
 def _effect(claim: Claim, seeds: Sequence[int], answers: Answers) -> Effect:
-    def booleans(cell: Cell) -> list[list[bool]]:
+    def values(cell: Cell) -> list[list[float]]:
         return [
             [
-                bool(getattr(row, claim.of))
+                float(getattr(row, claim.of))
                 for row in answers[(cell.arm, seed, cell.set, cell.start)]
             ]
             for seed in seeds
         ]
 
     if claim.beyond is None:
-        return paired_study(booleans(claim.more), booleans(claim.less))
+        return paired_study(values(claim.more), values(claim.less))
 
     def asked(cell: Cell) -> list[str]:
         return [row.case_id for row in answers[(cell.arm, seeds[0], cell.set, cell.start)]]
 
-    here, there = ((booleans(pair.more), booleans(pair.less)) for pair in claim.pairs)
+    here, there = ((values(pair.more), values(pair.less)) for pair in claim.pairs)
     # A set and the same with its pictures perturbed hold the same questions.
     return paired_interaction(here, there, asked(claim.more) == asked(claim.beyond.more))
 

@@ -11,10 +11,11 @@ Labels describe: phases may be missing, repeat, or come in another order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import groupby
+from typing import Any
 
 from medrl.evaluation.answer_shape import ResponseShape, mean_shape, measure
 
@@ -29,6 +30,7 @@ __all__ = [
     "mean_shape",
     "measure",
     "phase_timeline",
+    "phases_of",
 ]
 
 
@@ -334,6 +336,25 @@ def phase_timeline(labels: Sequence[Phase], min_steps: int = 10) -> list[PhaseSp
         start = spans[-1].end if spans else 0
         spans.append(PhaseSpan(phase, start, start + length))
     return spans
+
+
+def phases_of(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Med-RLVR's phases in a run's metrics; ``start`` and ``end`` count from 1, both inclusive."""
+    columns = (
+        "format_rate",
+        "response_tokens",
+        "think_tokens",
+        "pre_think_tokens",
+        "early_answer_rate",
+        "accuracy",
+    )
+    if not metrics:
+        return []
+    series = StepSeries(**{name: [row[name] for row in metrics] for name in columns})
+    return [
+        {"phase": str(span.phase), "start": span.start + 1, "end": span.end}
+        for span in phase_timeline(label_phases(series))
+    ]
 
 
 def _merge(runs: Sequence[tuple[Phase, int]]) -> list[tuple[Phase, int]]:

@@ -218,7 +218,7 @@ def seed_summary(values: ArrayLike, level: float = 0.95) -> SeedSummary:
 def paired_study(a: Sequence[ArrayLike], b: Sequence[ArrayLike], level: float = 0.95) -> Effect:
     """Difference between two recipes over runs and items, with both as sources of chance.
 
-    Let ``D[s, i]`` be right-or-wrong of run ``s`` of ``a`` on item ``i`` minus that of ``b``. Runs
+    Let ``D[s, i]`` be what run ``s`` of ``a`` scores on item ``i`` minus what ``b`` does. Runs
     and items are crossed random effects (Searle, Casella and McCulloch 1992, chapter 4): with
     mean squares ``A`` of run means over S, ``B`` of item means over I and ``C`` of the rest over
     S*I, the variance of the mean is ``C + max(A - C, 0) + max(B - C, 0)``. The interval is
@@ -230,12 +230,12 @@ def paired_study(a: Sequence[ArrayLike], b: Sequence[ArrayLike], level: float = 
     twice. These intervals held it in 94 to 98 % from three runs on, and in 89 to 98 % with two.
 
     Args:
-        a, b: per run, right or wrong per item, shape ``(items,)``. Equally many runs; the same
-            items in the same order throughout. Run ``s`` of both is a pair, which pays where they
-            share a seed and costs little where they do not.
+        a, b: per run, a score in [0, 1] per item, or right or wrong, shape ``(items,)``. Equally
+            many runs; the same items in the same order throughout. Run ``s`` of both is a pair,
+            which pays where they share a seed and costs little where they do not.
 
     Raises:
-        ValueError: with fewer than two runs or items, unequal shapes, or values not 0 or 1.
+        ValueError: with fewer than two runs or items, unequal shapes, or values outside of [0, 1].
     """
     return _crossed([_differences(a, b)], 1.0, level)
 
@@ -268,7 +268,7 @@ def paired_interaction(
 
 
 def _differences(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """Runs x items, each -1, 0 or 1."""
+    """Runs x items, each in [-1, 1]."""
     first, second = _matrix(a, "a"), _matrix(b, "b")
     if first.shape != second.shape:
         raise ValueError(f"a is {first.shape} runs x items and b {second.shape}: they must agree")
@@ -344,10 +344,19 @@ def _booleans(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     return found.astype(bool)
 
 
+def _scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=float)
+    if found.ndim != 1 or found.size == 0:
+        raise ValueError(f"{name} must be one row of at least one item, not of shape {found.shape}")
+    if not ((found >= 0) & (found <= 1)).all():
+        raise ValueError(f"{name} must hold only scores from 0 (wrong) to 1 (right)")
+    return found
+
+
 def _matrix(runs: Sequence[ArrayLike], name: str) -> NDArray[np.float64]:
     """Runs as rows, shape ``(seeds, items)``."""
-    rows = [_booleans(run, f"run {s} of {name}") for s, run in enumerate(runs)]
+    rows = [_scores(run, f"run {s} of {name}") for s, run in enumerate(runs)]
     if len({len(row) for row in rows}) != 1:
         lengths = [len(row) for row in rows]
         raise ValueError(f"the runs of {name} must cover the same items, but have {lengths}")
-    return np.stack(rows).astype(float)
+    return np.stack(rows)

@@ -10,6 +10,7 @@ from medrl.cases.case import Case
 from medrl.errors import RewardError
 from medrl.grading import Grader
 from medrl.judges import Counts
+from medrl.learning.forms import FORMS, form_of
 from medrl.learning.groups import Group
 from medrl.learning.learner import DrawCases, Metrics, Tensors
 from medrl.learning.policy import Policy
@@ -125,7 +126,7 @@ class Gatherer:
 
     def _scaled(self, groups: Sequence[Group]) -> list[Group]:
         """The same with the rewards of open questions on the scale of closed ones."""
-        for form in ("closed", "open"):
+        for form in FORMS:
             seen = [r for group in groups if form_of(group.case) == form for r in group.rewards]
             self.scale.update(form, seen)
         return [self._rescaled(group) for group in groups]
@@ -154,8 +155,3 @@ class Gatherer:
         self.failures += rollout.failures
         fewest = 2 if isinstance(stage, GroupStage) else 1
         return [g for g in rollout.groups if len(g.episodes) >= fewest]
-
-
-def form_of(case: Case) -> str:
-    """``closed`` where the answer is one of those given, else ``open``."""
-    return "closed" if case.reference.options else "open"

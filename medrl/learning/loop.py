@@ -20,6 +20,7 @@ from medrl.learning.learner import Learner, Metrics
 from medrl.learning.metrics import episode_record
 from medrl.learning.optimiser import set_learning_rate
 from medrl.learning.order import cases_for_step
+from medrl.learning.plateau import Plateau
 from medrl.run import (
     RunFolder,
     StopRequest,
@@ -43,12 +44,14 @@ def run_stage(
     first_step: int,
     steps_before: int,
     on_step: Callable[[Metrics], None],
+    plateau: Plateau | None = None,
 ) -> bool:
     """Train one stage from ``first_step`` on; True when it finished, False when asked to stop.
 
     Args:
         steps_before: steps of earlier stages; checkpoints count steps over the whole run.
         on_step: shown the metrics of each step (the progress display).
+        plateau: ends the stage before its last step.
 
     Raises:
         TrainingDiverged: a loss or gradient is not finite. The last checkpoint stays good.
@@ -61,12 +64,19 @@ def run_stage(
             run,
             steps_before + done,
             {**learner.tensors(), "optimizer": optimizer},
-            {"stage": stage_index, "step": done, "optimizer": groups},
+            {
+                "stage": stage_index,
+                "step": done,
+                "optimizer": groups,
+                "validation": plateau.accuracies if plateau else [],
+            },
             recipe.keep_checkpoints,
         )
 
     if first_step == 0:
         checkpoint(0)
+    if plateau and plateau.reached:  # the run was killed before the next stage began
+        return True
     for step in range(first_step, stage.steps):
         started = time.perf_counter()
         groups = learner.rollout(partial(draw_cases, cases, stage, seed, step), step)
@@ -81,6 +91,8 @@ def run_stage(
                 "lower learning_rate or max_grad_norm and use --resume",
             ) from error
         ended = time.perf_counter()
+        if plateau:
+            metrics |= plateau.look(step + 1)
 
         place = {"stage": stage.objective, "step": step + 1}
         if stage.name:
@@ -102,11 +114,11 @@ def run_stage(
         for group in groups[: recipe.episodes_kept]:
             run.log("episodes", place | episode_record(group, run))
         on_step(metrics)
-        last = step + 1 == stage.steps
+        last = step + 1 == stage.steps or (plateau is not None and plateau.reached)
         if last or stop.requested or (step + 1) % stage.checkpoint_every == 0:
             checkpoint(step + 1)
-        if stop.requested and not last:
-            return False
+        if last or stop.requested:
+            return last
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from medrl.cases.difficulty import LEVEL
 from medrl.evaluation.answer_shape import mean_shape, measure
 from medrl.grading.verdict import Outcome
+from medrl.learning.forms import form_metrics
 from medrl.learning.groups import Episode, Group, flatten
 from medrl.learning.policy import Policy
 from medrl.run import RunFolder
@@ -41,6 +42,7 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         **_term_means(episodes),
         **dead_shares(groups),
         **without_picture(groups),
+        **form_metrics(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
 
 

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import torch
 
-from medrl.cases.axes import flip_labels, in_orders, length_band, unite
+from medrl.cases.axes import balance, flip_labels, in_orders, length_band, unite
 from medrl.cases.case import Case
-from medrl.cases.loading import load_cases
+from medrl.cases.enlarging import enlarge
+from medrl.cases.loading import LoadedCases, load_cases
 from medrl.cases.spec import DataSpec, sets_of
 from medrl.clinic.exams import EXAM_SETS, exam
 from medrl.clinic.sources import CLINIC_SETS
@@ -20,6 +21,7 @@ from medrl.errors import DataError, RecipeError
 from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
 from medrl.grading.proof import prove
+from medrl.judges import check_judge
 from medrl.learning.groups import Group
 from medrl.learning.inputs import fingerprint
 from medrl.learning.memory import check_memory
@@ -46,18 +48,39 @@ MAX_TOO_LONG = 0.02
 """Share of cases that may be set aside because their prompts do not fit the model."""
 
 
-def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]:
+def warn_of_rejected(loaded: LoadedCases) -> None:
+    """Name the rows of a set that were set aside, the first of them, in the log."""
+    for row in loaded.rejected[:5]:
+        logger.warning("set aside %s: %s", row.provenance, row.reason)
+    if len(loaded.rejected) > 5:
+        source = loaded.rejected[0].provenance.dataset
+        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), source)
+
+
+def cases_of(
+    spec: DataSpec,
+    grader: Grader,
+    clinic_seed: int = 0,
+    tell: Callable[[LoadedCases], None] = warn_of_rejected,
+) -> list[Case]:
     """The cases of one set; each has proved that the grader can tell its right answer.
 
     Noise is last: a replaced answer has been proved as well, for all options have.
+
+    Args:
+        tell: is given what came out of a data set's files.
 
     Raises:
         DataError: unknown set, unreadable file, too many bad rows, an axis that does not apply.
         RecipeError: a clinic set without a size.
     """
-    read = _clinic_cases if spec.source.startswith("clinic:") else _loaded_cases
-    cases = flip_labels(read(spec, grader, clinic_seed), spec.noise, spec.seed)
-    cases = in_orders(cases, spec.orders)
+    if spec.source.startswith("clinic:"):
+        cases = _clinic_cases(spec, grader, clinic_seed)
+    else:
+        cases = _loaded_cases(spec, grader, tell)
+    cases = in_orders(flip_labels(cases, spec.noise, spec.seed), spec.orders)
+    if spec.enlarge_to is not None:
+        cases = enlarge(cases, spec.enlarge_to)
     return cases if spec.perturb is None else spec.perturb.twins(cases, spec.seed)
 
 
@@ -93,19 +116,21 @@ def _clinic_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case
     return cases
 
 
-def _loaded_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case]:
-    # A band of lengths is one of the whole set, whatever part of it is used then.
-    limit = spec.size if spec.length is None else None
+def _loaded_cases(
+    spec: DataSpec, grader: Grader, tell: Callable[[LoadedCases], None]
+) -> list[Case]:
+    # Kinds, a band of lengths and a balance are of the whole set, whatever part is used then.
+    limit = None if spec.kinds or spec.length or spec.balanced else spec.size
     loaded = load_cases(
         spec.source, spec.path, spec.split, limit, prove=lambda case: prove(case, grader)
     )
-    for row in loaded.rejected[:5]:
-        logger.warning("set aside %s: %s", row.provenance, row.reason)
-    if len(loaded.rejected) > 5:
-        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), spec.source)
-    if spec.length is None:
-        return list(loaded.cases)
-    return length_band(loaded.cases, spec.length.lo, spec.length.hi)[: spec.size]
+    tell(loaded)
+    cases = [c for c in loaded.cases if not spec.kinds or c.reference.kind in spec.kinds]
+    if not cases:
+        raise DataError(f"{spec.source} has no {' or '.join(spec.kinds)}", "leave kinds out")
+    if spec.length is not None:
+        cases = length_band(cases, spec.length.lo, spec.length.hi)
+    return balance(cases, spec.size) if spec.balanced else cases[: spec.size]
 
 
 @dataclass(frozen=True)
@@ -115,7 +140,8 @@ class StageData:
     Attributes:
         cases: to train on; ``None``: the recipe's.
         lengths: tokens of the prompt of each of them.
-        other: held-out cases of a score stage; those that a trace stage is to explain.
+        other: held-out cases of a score stage or for a plateau; those that a trace stage is to
+            explain.
     """
 
     cases: list[Case] | None
@@ -151,7 +177,8 @@ class Parts:
 
 
 def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
-    """An examiner with the recipe's prompt and grader for its model, or for another one.
+    """An examiner with the recipe's grader and its prompt for test questions; for its model, or for
+    another one.
 
     Raises:
         ModelError: see :func:`medrl.learning.policy.load_policy`.
@@ -163,7 +190,7 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
     sampler = build_sampler(recipe.sampler, policy)
     spec = recipe.grader
     grader = Grader(format=spec.format, strict_start=spec.strict_start, forms=spec.forms)
-    return Examiner(policy, sampler, recipe.prompt, grader)
+    return Examiner(policy, sampler, recipe.evaluation_prompt, grader)
 
 
 def prepare(recipe: Recipe) -> Parts:
@@ -179,6 +206,8 @@ def prepare(recipe: Recipe) -> Parts:
         if isinstance(stage, RLStage):
             for term in (stage.reward or recipe.reward).terms:
                 term.check()
+            if stage.audit is not None and stage.audit.judge is not None:
+                check_judge(stage.audit.judge)
     sharing = [s for s in recipe.stages if isinstance(s, RLStage) and s.train is None]
     rooms = [stage.max_new_tokens for stage in sharing]
     if recipe.difficulty is not None:
@@ -191,17 +220,21 @@ def prepare(recipe: Recipe) -> Parts:
     ]
     room = recipe.evaluation.max_new_tokens
     sets = {
-        name: _fitting(recipe, examiner, spec, room)[0]
+        name: _fitting(recipe, examiner, spec, room, recipe.evaluation_prompt)[0]
         for name, spec in recipe.evaluation.sets.items()
     }
     return Parts(examiner, train_cases, lengths, stages, sets)
 
 
 def _fitting(
-    recipe: Recipe, examiner: Examiner, spec: DataSpec | tuple[DataSpec, ...], room: int
+    recipe: Recipe,
+    examiner: Examiner,
+    spec: DataSpec | tuple[DataSpec, ...],
+    room: int,
+    template: str = "",
 ) -> tuple[list[Case], list[int]]:
     cases = mixed_cases(spec, examiner.grader, recipe.clinic_seed)
-    return fitting(examiner.policy, cases, recipe.prompt, room)
+    return fitting(examiner.policy, cases, template or recipe.prompt, room)
 
 
 def _stage_data(
@@ -227,6 +260,9 @@ def _stage_data(
     other: list[Case] = []
     if isinstance(stage, TraceStage):
         other = _fitting(recipe, examiner, stage.fill, room)[0]
+    if isinstance(stage, RLStage) and stage.plateau is not None:
+        asked = recipe.evaluation.max_new_tokens
+        other = _fitting(recipe, examiner, stage.plateau.validation, asked)[0]
     if isinstance(stage, ScoreStage):
         other = cases_of(stage.test, examiner.grader, recipe.clinic_seed)
     longest = max(lengths) + room - 1

@@ -25,6 +25,7 @@ from medrl.learning.advantages import (
 )
 from medrl.learning.batching import micro_batches
 from medrl.learning.critic import Critic, explained_variance
+from medrl.learning.forms import Form, GradientParts, form_of, rows_by_form
 from medrl.learning.gathering import Gatherer
 from medrl.learning.groups import Group, flatten
 from medrl.learning.layout import (
@@ -66,12 +67,14 @@ class _Frozen:
     Attributes:
         old, ref: log-probs under the policy as it was, and under the reference.
         correction: factors for a foreign sampler, or ``None``.
+        forms: of the question of each episode.
         old_values, returns: of the critic; zero without one.
         first: the forward pass of the only micro-batch of the only optimiser step, if this is all
             there is: what it found is both what was and what is learned from.
     """
 
     members: list[Member]
+    forms: list[Form]
     mode: Mode
     mask: torch.Tensor
     old: torch.Tensor
@@ -131,11 +134,22 @@ class RLLearner:
         length = getattr(stage, "max_length", None) or stage.max_new_tokens
         weights_BA[rows_B] = token_weights(frozen.mask[rows_B], stage.aggregation, length)
         sums = {"loss": 0.0, "policy_loss": 0.0, "clipped_share": 0.0}
-        for rows, layout in self._layouts(frozen, rows_B[self._teaches(frozen, rows_B)]):
-            losses = self._losses(frozen, rows, layout, weights_BA)
-            losses["loss"].backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
+
+        def learn_from(part_B: torch.Tensor) -> None:
+            for rows, layout in self._layouts(frozen, part_B):
+                losses = self._losses(frozen, rows, layout, weights_BA)
+                losses["loss"].backward()
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + value.item()
+
+        teaching_B = rows_B[self._teaches(frozen, rows_B)]
+        if isinstance(stage, GroupStage) and stage.gradients_by_form:
+            parts = GradientParts(self.policy.trainable())
+            for form, part_B in rows_by_form(frozen.forms, teaching_B):
+                learn_from(part_B)
+                sums[f"grad_norm_{form}"] = parts.norm()
+        else:
+            learn_from(teaching_B)
         total = sums.pop("loss")
         return sums | {"grad_norm": step_optimizer(self.optimizer, total, stage.max_grad_norm)}
 
@@ -216,6 +230,7 @@ class RLLearner:
         mask, behaviour = answer_grid(members, self.policy.device)
         frozen = _Frozen(
             members,
+            [form_of(groups[member.group].case) for member in members],
             choose_mode(members, self.stage.layout),
             mask,
             old=behaviour,  # the sampler's own: no second pass while on-policy

@@ -6,18 +6,22 @@ Every part leaves a trace in the run folder, so that a run killed anywhere goes 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from io import StringIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from medrl.cases.auditing import AuditSpec, audit
 from medrl.cases.case import Case
 from medrl.errors import DataError, RunError
-from medrl.evaluation.dynamics import StepSeries, label_phases, phase_timeline
-from medrl.evaluation.evaluate import Examiner
+from medrl.evaluation.dynamics import phases_of
+from medrl.evaluation.evaluate import Examiner, flat
 from medrl.learning.auxiliary import (
     QUALITY,
     Auxiliary,
@@ -31,6 +35,7 @@ from medrl.learning.groups import Group
 from medrl.learning.inputs import INPUTS, check_recorded
 from medrl.learning.learner import Learner, restore_learner
 from medrl.learning.loop import run_stage
+from medrl.learning.plateau import Plateau
 from medrl.learning.policy import load_policy, load_trained, save_model, trained
 from medrl.learning.preparation import Parts, prepare
 from medrl.learning.progress import Display
@@ -50,6 +55,7 @@ from medrl.run import (
     peak_memory_bytes,
     resume,
 )
+from medrl.sampling.sampler import SamplingParams
 from medrl.schema import Recipe
 from medrl.stages import (
     STAGES,
@@ -167,10 +173,13 @@ class Session:
         """The training cases of a stage.
 
         Raises:
-            DataError: a trace stage has written no reasoning for any of them.
+            DataError: a trace stage has written no reasoning for any of them, or auditors have let
+                none of them pass.
         """
         stage, own = self.recipe.stages[index], self.parts.stages[index].cases
         cases = self.train_cases if own is None else own
+        if isinstance(stage, RLStage) and stage.audit is not None:
+            return self._audited(index, stage.audit, cases)
         if not (isinstance(stage, SFTStage) and stage.traces):
             return cases
         explained = with_traces(cases, read_traces(self.run.path, self.recipe.stages, stage.traces))
@@ -181,6 +190,18 @@ class Session:
                 "give this stage the cases of its fill, or train the trace stage longer",
             )
         return explained
+
+    def _audited(self, index: int, spec: AuditSpec, cases: Sequence[Case]) -> list[Case]:
+        label, log = self.recipe.stages[index].label, StringIO()
+        passed = audit(cases, spec.auditors(self.examiner.grader), log)
+        self.run.write_text(f"audit-{label}.jsonl", log.getvalue())
+        if not passed:
+            raise DataError(
+                f"stage {index} ({label}): the audit has dropped all of its cases",
+                f"see audit-{label}.jsonl in {self.run.path}; leave audit out, or mend the cases",
+            )
+        self.display.note(f"{label}: the audit kept {len(passed)} of {len(cases)} cases")
+        return passed
 
     def _learn(
         self,
@@ -196,10 +217,12 @@ class Session:
         Raises:
             Stopped: a stop was asked for.
         """
-        first_step = 0
+        first_step, plateau = 0, self._plateau(index, stage)
         if resumed:
             restore_learner(learner, *resumed)
             first_step = resumed[1]["step"]
+            if plateau:
+                plateau.accuracies = [*resumed[1]["validation"]]
         with self.display.stage(stage, first_step) as on_step:
             finished = run_stage(
                 self.recipe,
@@ -212,9 +235,26 @@ class Session:
                 first_step,
                 steps_before,
                 on_step,
+                plateau,
             )
         if not finished:
             raise Stopped(self.run.path)
+        if plateau and plateau.reached:
+            best = max(plateau.accuracies)
+            self.display.note(f"{stage.label}: ended, validation accuracy stays at {best:.3f}")
+
+    def _plateau(self, index: int, stage: Stage) -> Plateau | None:
+        """What may end a stage early."""
+        if not isinstance(stage, RLStage) or stage.plateau is None:
+            return None
+        cases = self.parts.stages[index].other
+
+        def evaluate() -> float:
+            params = SamplingParams(self.recipe.evaluation.max_new_tokens, 0.0)
+            seeded = generator(self.recipe.seed, "plateau", index, device=self.policy.device)
+            return fmean(row.correct for row in flat(self.examiner.ask(cases, params, seeded)))
+
+        return Plateau(stage.plateau, evaluate)
 
     def _train_auxiliary(
         self,
@@ -258,9 +298,12 @@ class Session:
     def _stage_results(self, known: Mapping[str, Any]) -> list[dict[str, Any]]:
         """One entry per stage: what it trained, and how good policy or auxiliary model then was."""
         results = []
+        taken = Counter(row.get("name", row["stage"]) for row in self.run.read_lines("metrics"))
         last = len(self.recipe.stages) - 1
         for index, stage in enumerate(self.recipe.stages):
             entry: dict[str, Any] = {"name": stage.label, "objective": stage.objective}
+            if isinstance(stage, Stage):
+                entry["steps"] = taken[stage.label]
             if stage.auxiliary:
                 entry["quality"] = self.run.read_json(f"{stage_folder(index)}/{QUALITY}")
             elif (moment := "after" if index == last else stage.label) in known:
@@ -279,11 +322,14 @@ class Session:
             )
 
         known = self.evaluations.known()
+        changed, parameters = self.policy.sizes()
         summary = {
             "recipe": self.recipe.name,
             "scale": self.recipe.scale,
             "seed": self.recipe.seed,
             "model": self.recipe.model.path,
+            "parameters": parameters,
+            "trained_parameters": changed,
             "wall_seconds": round(seconds, 1),
             "training_seconds": round(sum(t["seconds"] for t in timings), 1),
             "peak_memory_bytes": peak_memory_bytes(),
@@ -304,25 +350,6 @@ class Session:
 def _samples(objective: str) -> bool:
     """Whether the answers of a stage are sampled, not written."""
     return issubclass(STAGES[objective], RLStage)
-
-
-def phases_of(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Med-RLVR's phases in a run's metrics; ``start`` and ``end`` count from 1, both inclusive."""
-    columns = (
-        "format_rate",
-        "response_tokens",
-        "think_tokens",
-        "pre_think_tokens",
-        "early_answer_rate",
-        "accuracy",
-    )
-    if not metrics:
-        return []
-    series = StepSeries(**{name: [row[name] for row in metrics] for name in columns})
-    return [
-        {"phase": str(span.phase), "start": span.start + 1, "end": span.end}
-        for span in phase_timeline(label_phases(series))
-    ]
 
 
 def run_recipe(

@@ -259,6 +259,8 @@ def _files(folder: Path) -> list[tuple[str, str, str]]:
 def _explain(name: str) -> str:
     if name.startswith("answers-"):
         return "every answer of one evaluation"
+    if name.startswith("audit-"):
+        return "what auditors decided about open questions"
     return _EXPLAINED.get(name, "")
 
 

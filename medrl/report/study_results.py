@@ -11,11 +11,13 @@ from rich.table import Table
 
 from medrl.cases.case import Case
 from medrl.evaluation.claims import Answers
-from medrl.evaluation.evaluate import summarise
+from medrl.evaluation.evaluate import Row, summarise
+from medrl.evaluation.paid import PaidRow
 from medrl.evaluation.readings import unit_of
 from medrl.evaluation.statistics import seed_summary
 from medrl.report.words import NONE
 
+SCORE = "but for the score: the mean of what the study's reward gives"
 Outcome = Mapping[str, Any]
 """What ``results/<study>.json`` holds."""
 
@@ -50,6 +52,7 @@ def arm_table(
                         "agreement": _mean([p["agreement"] for p in parts]),
                         "no_answer_rate": sum(p["no_answer"] / p["n"] for p in parts) / len(parts),
                         "cut_rate": sum(p["cut"] / p["n"] for p in parts) / len(parts),
+                        **_score([row for s in seeds for row in answers[(arm, s, name, start)]]),
                     }
                 )
     return table
@@ -91,6 +94,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def _score(rows: Sequence[Row]) -> dict[str, float]:
+    """The mean score, if the study has one."""
+    scores = [row.score for row in rows if isinstance(row, PaidRow)]
+    return {"score": fmean(scores)} if scores else {}
+
+
 def markdown(outcome: Outcome, figure: str = "") -> str:
     """The page beside the JSON.
 
@@ -98,6 +107,7 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         figure: file of the drawing beside it, if there is one.
     """
     machine = outcome["hardware"]
+    scored = any("score" in row for row in outcome["arms"])
     lines = [
         f"# Study {outcome['study']}",
         "",
@@ -112,10 +122,11 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         "",
         "Greedy answers. Accuracy in %, its interval over seeds (one model: over questions); the "
         "other columns are shares of answers; agrees: of single answers, those that follow from "
-        "their reasoning.",
+        "their reasoning" + (f"; {SCORE}." if scored else "."),
         "",
-        "| arm | set | answer starts | n | accuracy | format | thinks | agrees | no answer | cut |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| arm | set | answer starts | n | accuracy | format | thinks | agrees | no answer | cut |"
+        + (" score |" if scored else ""),
+        "|---|---|---|---|---|---|---|---|---|---|" + ("---|" if scored else ""),
         *map(_arm_line, outcome["arms"]),
     ]
     if outcome["levels"]:
@@ -169,10 +180,14 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(table)
 
 
+_SHOWN = {"points": (100, 1, ""), "tokens": (1, 1, " tokens"), "norm": (1, 3, " of norm")}
+"""Of each unit: factor, digits, and what stands behind."""
+
+
 def _claim_line(claim: Mapping[str, Any]) -> tuple[str, str, str]:
-    tokens = claim["unit"] == "tokens"
-    value, low, high = (claim[key] * (1 if tokens else 100) for key in ("effect", "low", "high"))
-    effect = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{' tokens' if tokens else ''}"
+    scale, digits, unit = _SHOWN[claim["unit"]]
+    value, low, high = (f"{claim[key] * scale:+.{digits}f}" for key in ("effect", "low", "high"))
+    effect = f"{value} [{low}, {high}]{unit}"
     return claim["name"], effect, "holds" if claim["holds"] else "does not hold"
 
 
@@ -182,6 +197,7 @@ def _arm_line(row: Mapping[str, Any]) -> str:
         f"| {100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] "
         f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} "
         f"| {_share(row['agreement'])} | {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
+        + (f" {row['score']:.3f} |" if "score" in row else "")
     )
 
 

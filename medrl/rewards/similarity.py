@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from medrl.grading.format import Format
 from medrl.rewards.answer_part import answer_text
+from medrl.rewards.characters import CharacterEncoder
 from medrl.rewards.encoder import MINILM, Encoded, SentenceEncoder, encoder_folder
 from medrl.rewards.guard import contradiction
 from medrl.rewards.term import Answer, RewardContext, Score, Term, TermSpec
 
 Compare = Literal["sentence", "tokens"]
+
+CHARACTERS = "characters"
+"""The encoder that needs no model."""
 
 CACHED = 4096
 """References whose vectors are kept."""
@@ -35,15 +39,21 @@ def token_f1(said: Encoded, wanted: Encoded) -> float:
     return float((2 * precision * recall / (precision + recall)).clamp(0, 1))
 
 
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """One encoding per text, in order."""
+        ...
+
+
 class Similarity:
     """Similarity of the answer part and the reference."""
 
     low: float = 0.0
     high: float = 1.0
 
-    def __init__(
-        self, encoder: SentenceEncoder, compare: Compare, format: Format, guard: bool
-    ) -> None:
+    def __init__(self, encoder: Encoder, compare: Compare, format: Format, guard: bool) -> None:
         self.encoder, self.format, self.guard = encoder, format, guard
         self.compare = cosine if compare == "sentence" else token_f1
         self._references: dict[str, Encoded] = {}
@@ -87,7 +97,8 @@ class SimilaritySpec(TermSpec):
 
     term: Literal["similarity"]
     encoder: str = MINILM
-    """``minilm`` (extra ``similarity``), a folder or hub id of an encoder, safetensors only."""
+    """``minilm`` (extra ``similarity``), a folder or hub id of an encoder, safetensors only; or
+    ``characters``: n-grams of letters, without a model."""
     compare: Compare = "sentence"
     """``sentence``: cosine of the whole texts (ours). ``tokens``: BERTScore's F1 (MedCCO)."""
     guard: bool = False
@@ -95,10 +106,15 @@ class SimilaritySpec(TermSpec):
 
     def check(self) -> None:
         """See :class:`TermSpec`."""
-        encoder_folder(self.encoder)
+        if self.encoder != CHARACTERS:
+            encoder_folder(self.encoder)
 
     def build(self, context: RewardContext) -> Term:
         """See :class:`TermSpec`."""
+        return Similarity(self._encoder(context), self.compare, context.grader.format, self.guard)
+
+    def _encoder(self, context: RewardContext) -> Encoder:
+        if self.encoder == CHARACTERS:
+            return CharacterEncoder()
         folder = context.model_folder(encoder_folder(self.encoder))
-        encoder = SentenceEncoder(folder, context.policy.device)
-        return Similarity(encoder, self.compare, context.grader.format, self.guard)
+        return SentenceEncoder(folder, context.policy.device)

@@ -8,6 +8,7 @@
     timings.jsonl      seconds, tokens per second and memory per step
     episodes.jsonl     sampled episodes to browse
     pictures/          small copies of the pictures they were about
+    audit-NAME.jsonl   what auditors decided about the open questions of a stage
     evaluations.json   results by moment: before, after, or the name of a stage
     summary.json       written last
     checkpoints/step-000010/

@@ -43,6 +43,9 @@ def asked(question: str, answer: str, name: str = "q") -> Case:
         ("Is it on the left or on the right?", "yes", "drop", None),
         ("Where is the left effusion?", "left", "drop", None),
         ("Where is the leftover?", "left", "keep", ("phrase", "left")),
+        ("How large is it?", "large", "keep", ("phrase", "large")),
+        ("How large is the large one?", "large", "drop", None),
+        ("How is the large one?", "large", "drop", None),
     ],
 )
 def test_the_rules(

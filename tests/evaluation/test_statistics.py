@@ -333,6 +333,14 @@ def test_a_study_in_which_every_pair_came_out_alike() -> None:
     assert paired_study([[1] * 30] * 3, [[0] * 30] * 3).is_clear
 
 
+def test_a_study_of_scores_is_a_study_of_shares() -> None:
+    # Halved scores halve the effect and its interval.
+    a, b = [[1, 1, 0], [1, 0, 1]], [[0, 1, 0], [0, 0, 1]]
+    whole = paired_study(a, b, level=0.5)
+    half = paired_study(np.array(a) / 2, np.array(b) / 2, level=0.5)
+    assert (2 * half.value, 2 * half.low) == pytest.approx((whole.value, whole.low))
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

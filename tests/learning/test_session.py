@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from medrl.cases.difficulty import PassRates, record_of
 from medrl.cases.spec import DataSpec
 from medrl.errors import DataError, MedrlError, ModelError, RecipeError, RunError, TrainingDiverged
-from medrl.evaluation.dynamics import Phase
+from medrl.evaluation.dynamics import Phase, phases_of
 from medrl.grading import Grader
 from medrl.learning import reinforcement
 from medrl.learning.evaluations import DIFFICULTY, Evaluations, Stopped
@@ -27,12 +27,7 @@ from medrl.learning.policy import Policy
 from medrl.learning.preparation import cases_of, fitting, prepare
 from medrl.learning.progress import Display
 from medrl.learning.rollout import encode_prompt, target_groups
-from medrl.learning.session import (
-    Session,
-    phases_of,
-    resume_run,
-    run_recipe,
-)
+from medrl.learning.session import Session, resume_run, run_recipe
 from medrl.run import RunFolder, StopRequest, generator
 from medrl.sampling.sampler import SamplingParams
 from tests.learning.conftest import MakeRecipe, rl_learner, sft_learner
