@@ -25,6 +25,8 @@ from medrl.learning.rollout import encode_prompt
 
 TOLERANCE = 1e-3
 """Share of a gradient's length that rounding may change."""
+UNCLIPPED = 1e9
+"""No gradient is so long; clipped ones would all have the same length."""
 EYES = ("visual", "vision", "connector", "projector")
 """In the names of parameters that nothing but pictures goes through."""
 
@@ -44,14 +46,15 @@ def same_work(job: Job) -> dict[str, Any]:
     """
     job = job.shortened(1)
     trl, theirs = TRLSide(job, None), _Keeper()
+    trl.trainer.args.max_grad_norm = UNCLIPPED
     trl.trainer.add_callback(theirs)
     trl.run(lambda index: None)
-    medrl = MedrlSide(job)
-    policy, ours = medrl.learner.policy, Gradient()
+    learner, ours = MedrlSide(job).learner, Gradient()
+    learner.stage = learner.stage.model_copy(update={"max_grad_norm": UNCLIPPED})
+    policy = learner.policy
     groups = _groups(job, policy, trl)
-    optimizer = medrl.learner.optimizer
-    optimizer.register_step_pre_hook(lambda *_: ours.update(_gradient(policy.model)))
-    medrl.learner.update(groups, 0)
+    learner.optimizer.register_step_pre_hook(lambda *_: ours.update(_gradient(policy.model)))
+    learner.update(groups, 0)
     apart = {"all": _apart(ours, theirs.found, ours)}
     if job.sees:
         seeing = [name for name in ours if any(part in name for part in EYES)]
