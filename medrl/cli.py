@@ -75,7 +75,9 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="model folder or hub id")] = None,
     data: Annotated[str | None, typer.Option(help="data set instead of the recipe's sets")] = None,
     data_path: Annotated[Path | None, typer.Option(help="its file or folder")] = None,
-    split: Annotated[str, typer.Option(help="split of that data set")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="split of that data set [test; of a file: all of it]")
+    ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="most cases per set")] = None,
     samples: Annotated[int, typer.Option(min=1, help="answers per case; above 1: pass@k")] = 1,
     temperature: Annotated[
@@ -180,6 +182,9 @@ def study(
     name: Annotated[str, typer.Argument(help="a study's name or a YAML file")],
     seeds: Annotated[str, typer.Option(help="seeds, e.g. 0,1,2")] = "0,1,2",
     clinic_seed: Annotated[int, typer.Option(help="which pairings are held out")] = 0,
+    data_path: Annotated[
+        list[str] | None, typer.Option(help="NAME=PATH: where a data set of the study lies")
+    ] = None,
     to: Annotated[Path, typer.Option(help="folder for results")] = Path("results"),
     work: Annotated[Path, typer.Option(help="folder for the runs")] = Path("runs/studies"),
     quiet: Quiet = False,
@@ -191,7 +196,13 @@ def study(
         chosen = [int(text) for text in seeds.split(",")]
     except ValueError as error:
         raise RecipeError(f"--seeds {seeds!r} is not a list of numbers", "e.g. 0,1,2") from error
-    studies.run_study(name, chosen, clinic_seed, to, work, out, quiet)
+    paths = dict(text.partition("=")[::2] for text in data_path or [])
+    if bare := [name for name, path in paths.items() if not path]:
+        raise RecipeError(
+            f"--data-path {bare[0]!r} does not say of which data set",
+            "write NAME=PATH, as in pneumoniamnist=films.npz",
+        )
+    studies.run_study(name, chosen, clinic_seed, to, work, out, quiet, paths)
 
 
 app.command()(safeguards.guard)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from medrl.cases import SOURCES, Case, find_contamination, load_cases, shuffle_options
+from medrl.cases import SOURCES, Case, LoadedCases, find_contamination, shuffle_options
 from medrl.cases.sources import Continuation, form_of
 from medrl.cases.spec import DataSpec
 from medrl.errors import MedrlError, RecipeError, RunError
@@ -30,7 +30,6 @@ from medrl.evaluation.statistics import Interval, pass_at_k, seed_summary, wilso
 from medrl.evaluation.stored import difference, read_answers, write_answers
 from medrl.evaluation.tables import tables
 from medrl.grading import Grader
-from medrl.grading.proof import prove
 from medrl.learning.preparation import (
     cases_of,
     fitting,
@@ -57,7 +56,7 @@ class EvalOptions:
     model: str | None = None
     data: str | None = None
     data_path: Path | None = None
-    split: str = "test"
+    split: str | None = None
     size: int | None = None
     samples: int = 1
     temperature: float | None = None
@@ -170,7 +169,7 @@ def _papers(
     sets = dict(recipe.evaluation.sets)
     if options.data is not None:
         path = str(options.data_path) if options.data_path else None
-        split = None if path else options.split
+        split = options.split or (None if path else "test")
         sets = {options.data: DataSpec(source=options.data, path=path, split=split)}
     for name, spec in sets.items():
         sized = spec.model_copy(update={"size": options.size or spec.size})
@@ -187,18 +186,12 @@ def _load(
     spec: DataSpec, recipe: Recipe, examiner: Examiner, display: Display
 ) -> tuple[list[Case], int]:
     """Cases of a set, and how many of its rows are no good; those are named."""
-    if spec.source.startswith("clinic:"):
-        return cases_of(spec, examiner.grader, recipe.clinic_seed), 0
-    loaded = load_cases(
-        spec.source,
-        spec.path,
-        spec.split,
-        spec.size,
-        prove=lambda case: prove(case, examiner.grader),
-    )
-    if loaded.rejected or loaded.skipped:
-        display.note(f"{spec.source}: {loaded.summary()}")
-    return loaded.cases, len(loaded.rejected)
+    found: list[LoadedCases] = []
+    cases = cases_of(spec, examiner.grader, recipe.clinic_seed, found.append)
+    for loaded in found:
+        if loaded.rejected or loaded.skipped:
+            display.note(f"{spec.source}: {loaded.summary()}")
+    return cases, sum(len(loaded.rejected) for loaded in found)
 
 
 def _fitting(
@@ -213,7 +206,8 @@ def _fitting(
     if options.protocol == "generated":
         return fitting(policy, cases, recipe.prompt, recipe.evaluation.max_new_tokens)[0]
     form = form_of(source, options.continuation)
-    return keep_measurable(lambda case: encode(policy, case, form), cases)[0]
+    # Not the tokens themselves: those of pictures weigh megabytes a case.
+    return keep_measurable(lambda case: len(encode(policy, case, form)), cases)[0]
 
 
 # --- the two protocols ---------------------------------------------------------------------------

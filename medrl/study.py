@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -31,8 +32,8 @@ from medrl.evaluation.claims import (
 )
 from medrl.evaluation.drawing import draw
 from medrl.evaluation.evaluate import Examiner, Row, as_records, flat
-from medrl.evaluation.imbalance import Metrics, form_table
 from medrl.evaluation.paid import pay_rows
+from medrl.evaluation.readings import Metrics, curve, training_table
 from medrl.learning.auxiliary import stage_folder
 from medrl.learning.inputs import check_recorded, fingerprint_cases, fingerprint_model
 from medrl.learning.policy import load_trained
@@ -41,12 +42,12 @@ from medrl.learning.progress import Display
 from medrl.learning.session import resume_run, run_recipe
 from medrl.recipe import load_recipe
 from medrl.report.study_figures import draw_figures
-from medrl.report.study_results import arm_table, markdown, show
+from medrl.report.study_results import arm_table, markdown, show, tag_table
 from medrl.run import describe_machine, generator
 from medrl.run.disk import replace_file, write_error
 from medrl.sampling.sampler import SamplingParams
 from medrl.schema import Recipe
-from medrl.study_file import Arm, Study, load_study
+from medrl.study_file import Arm, Study, load_study, located_recipe, located_study
 
 
 def run_study(
@@ -57,18 +58,23 @@ def run_study(
     work: Path,
     console: Console,
     quiet: bool,
+    paths: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Train what is missing, answer what is unanswered, test the claims, write JSON and Markdown.
+
+    Args:
+        paths: where data sets lie, by name; for sets whose path the study leaves open.
 
     Raises:
         RecipeError: see :func:`load_study`; also seeds that are too few to test a claim, or twice
             the same.
         RunError: a run in ``work`` was made with another recipe, or something cannot be written.
+        DataError: a path for a data set that the study does not ask about.
 
     Returns:
         What ``results/<study>.json`` holds.
     """
-    study, machine = load_study(name), describe_machine()
+    study, machine = located_study(load_study(name), paths), describe_machine()
     if len(set(seeds)) < len(seeds) or (study.claims and len(seeds) < 2):
         raise RecipeError(
             f"seeds {', '.join(map(str, seeds))}: a claim needs two or more different ones",
@@ -81,13 +87,16 @@ def run_study(
     folder = work / f"{study.name}-clinic{clinic_seed}"
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console, quiet)
-    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed), folder, display)
+    sets = _sets(study, _arm_recipe(study, Arm(), 0, clinic_seed, paths), folder, display)
+    if study.by and not any(study.by in case.tags for cases in sets.values() for case in cases):
+        raise RecipeError(f"no case of any set has a tag {study.by!r}", "mend by, or leave it out")
     answers: Answers = {}
     metrics: dict[str, list[Metrics]] = {}
     models: dict[str, list[Qualities]] = {}
     for arm, spec in study.arms.items():
         for seed in seeds if spec.train else seeds[:1]:
-            recipe = _arm_recipe(study, study.arms.get(spec.of, spec), seed, clinic_seed)
+            settings = study.arms.get(spec.of, spec)
+            recipe = _arm_recipe(study, settings, seed, clinic_seed, paths)
             run = folder / f"{arm}-{seed}"
             if spec.of:
                 examiner = _half_way(recipe, folder / f"{spec.of}-{seed}", spec)
@@ -113,14 +122,24 @@ def run_study(
         "arms": arm_table([*study.arms], [*study.sets], [*study.starts], seeds, answers),
         "levels": [row for arm, runs in metrics.items() for row in level_table(arm, runs)],
         "models": [row for arm, runs in models.items() for row in quality_table(arm, runs)],
-        "forms": [row for arm, runs in metrics.items() for row in form_table(arm, runs)],
+        "by": study.by,
+        "tagged": tag_table(study.by, [*study.arms], sets, [*study.starts], seeds, answers),
+        "training": [
+            row
+            for arm, runs in metrics.items()
+            for row in training_table(arm, study.training, runs)
+        ],
+        "curves": [
+            {"arm": arm, "metric": name, "values": curve(name, metrics[arm])}
+            for arm, name in dict.fromkeys(pair for each in study.curves for pair in each.pairs)
+        ],
         "claims": [judge(claim, seeds, answers, metrics, models) for claim in study.claims],
     }
     stem = study.name if clinic_seed == 0 else f"{study.name}-clinic{clinic_seed}"
     (results / f"{stem}.json").write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
-    figure = f"{stem}.svg" if study.figures else ""
+    figure = f"{stem}.svg" if study.figures or study.curves else ""
     if figure:
-        drawn = draw_figures(study.figures, outcome["arms"])
+        drawn = draw_figures(study.figures, outcome["arms"], study.curves, outcome["curves"])
         (results / figure).write_text(drawn, encoding="utf-8")
     (results / f"{stem}.md").write_text(markdown(outcome, figure), encoding="utf-8")
     show(outcome, console)
@@ -130,11 +149,13 @@ def run_study(
     return outcome
 
 
-def _arm_recipe(study: Study, arm: Arm, seed: int, clinic_seed: int) -> Recipe:
+def _arm_recipe(
+    study: Study, arm: Arm, seed: int, clinic_seed: int, paths: Mapping[str, str]
+) -> Recipe:
     overrides = [*study.overrides, *arm.overrides, f"seed={seed}", f"clinic_seed={clinic_seed}"]
     if arm.stages is not None:
         overrides.append(f"stages={json.dumps(arm.stages)}")
-    recipe = load_recipe(study.recipe, "rehearsal", overrides)
+    recipe = located_recipe(load_recipe(study.recipe, "rehearsal", overrides), paths)
     # The study evaluates by itself, on more sets and starts than the recipe does.
     return recipe.model_copy(
         update={"evaluation": recipe.evaluation.model_copy(update={"sets": {}})}

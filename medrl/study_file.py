@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from medrl.cases.spec import DataSpec, DrawSpec, refuse_noise
-from medrl.errors import RecipeError
-from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim, RunClaim
-from medrl.evaluation.imbalance import ImbalanceClaim
+from medrl.errors import DataError, RecipeError
+from medrl.evaluation.claims import AnyClaim, Cell, Claim, LevelClaim, QualityClaim
+from medrl.evaluation.readings import Contrast, Reading, TrainingClaim
 from medrl.part import Part, Positive
 from medrl.recipe import first_problem
-from medrl.report.study_figures import FigureSpec
+from medrl.report.study_figures import CurveSpec, FigureSpec
 from medrl.rewards.reward import RewardSpec
+from medrl.schema import Recipe
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 
@@ -73,6 +74,12 @@ class Study(Part):
     """A reward within [0, 1] that every answer is also measured by."""
     claims: list[AnyClaim]
     figures: tuple[FigureSpec, ...] = ()
+    by: str = ""
+    """Tag of the cases by whose values results are told as well, as ``cognitive_level``."""
+    training: tuple[str, ...] = ()
+    """Metrics of training steps that the results list for every trained arm."""
+    curves: tuple[CurveSpec, ...] = ()
+    """Metrics over training steps, drawn behind the figures."""
 
     @model_validator(mode="after")
     def _sets_can_be_had(self) -> Study:
@@ -92,12 +99,21 @@ class Study(Part):
         return self
 
     @property
+    def trained(self) -> Iterator[tuple[str, str]]:
+        """Every arm that a claim or curve looks at while it trains, with that one's name."""
+        for claim in self.claims:
+            if isinstance(claim, LevelClaim | QualityClaim):
+                yield claim.name, claim.arm
+            elif isinstance(claim, TrainingClaim):
+                yield from ((claim.name, reading.arm) for reading in claim.readings)
+        for each in self.curves:
+            yield from ((each.title, arm) for arm in each.arms)
+
+    @property
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """Every cell that a claim or figure speaks of, with the name of the claim or figure."""
         for claim in self.claims:
-            if isinstance(claim, RunClaim):
-                yield claim.name, Cell(arm=claim.arm, set=next(iter(self.sets)))
-            else:
+            if isinstance(claim, Claim):
                 yield from ((claim.name, c) for p in claim.pairs for c in (p.more, p.less))
         for figure in self.figures:
             for arm in figure.arms:
@@ -106,8 +122,8 @@ class Study(Part):
 
 
 STUDY_PARTS: tuple[type[Part], ...] = (
-    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, ImbalanceClaim, RewardSpec),
-    *(Cell, SetSpec, DrawSpec, FigureSpec),
+    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim, RewardSpec),
+    *(Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
 )
 """All mappings of a study file."""
 
@@ -137,11 +153,40 @@ def load_study(name: str) -> Study:
         there = cell.arm in study.arms and cell.set in study.sets and cell.start in study.starts
         if not there:
             raise RecipeError(f"{path}: {title!r} speaks of unknown {cell}")
-    for claim in study.claims:
-        if not isinstance(claim, RunClaim):
-            continue
-        for name in (claim.arm, getattr(claim, "beyond", "") or claim.arm):
-            arm = study.arms.get(name)
-            if arm is None or arm.of or not arm.train:
-                raise RecipeError(f"{path}: {claim.name!r} is about training, {name} has none")
+    for title, name in study.trained:
+        arm = study.arms.get(name)
+        if arm is None or arm.of or not arm.train:
+            raise RecipeError(f"{path}: {title!r} is about training, {name} has none")
     return study
+
+
+def located_study(study: Study, paths: Mapping[str, str]) -> Study:
+    """The study with a path for each set that leaves it open, so that no study names a machine.
+
+    Args:
+        paths: file or folder by name of a data set.
+
+    Raises:
+        DataError: a data set that the study does not ask about.
+    """
+    for name in paths.keys() - {spec.source for spec in study.sets.values()}:
+        known = sorted({spec.source for spec in study.sets.values()})
+        raise DataError(f"{study.name} asks nothing about {name!r}", f"it has {', '.join(known)}")
+    return Study.model_validate(_located(study.model_dump(), paths))
+
+
+def located_recipe(recipe: Recipe, paths: Mapping[str, str]) -> Recipe:
+    """The same for the sets of a recipe, those of its stages included."""
+    return Recipe.model_validate(_located(recipe.model_dump(), paths))
+
+
+def _located(content: Any, paths: Mapping[str, str]) -> Any:
+    """Mappings as they are, but for ``path`` beside a ``source`` that has one."""
+    if isinstance(content, Mapping):
+        found = {key: _located(value, paths) for key, value in content.items()}
+        if "path" in found and found["path"] is None and found.get("source") in paths:
+            found["path"] = paths[found["source"]]
+        return found
+    if isinstance(content, list | tuple):
+        return [_located(value, paths) for value in content]
+    return content

@@ -74,6 +74,18 @@ def test_by_likelihood(recipe: Path, data: Path, tmp_path: Path) -> None:
     assert found["medrl"]["jsonl"]["protocol"] == "likelihood"
 
 
+def test_a_recipes_sets_are_cut_as_the_recipe_says(recipe: Path, tmp_path: Path) -> None:
+    rows = [question(i, answer="AAB"[i % 3]) for i in range(9)]
+    path = write_rows(tmp_path / "mine.jsonl", *rows)
+    even = f"{{source: jsonl, path: {path}, split: null, balanced: true, size: 4}}"
+    to = tmp_path / "rows.jsonl"
+    left = medrl(
+        "eval", recipe, f"evaluation.sets={{even: {even}}}", "--protocol", "likelihood", "--to", to
+    )
+    assert left.code == 0, left.err
+    assert [row["gold"] for row in lines(to)] == ["A", "A", "B", "B"]
+
+
 def test_the_bad_row_is_named(recipe: Path, data: Path) -> None:
     left = medrl("eval", recipe, "--data", "jsonl", "--data-path", data, "--protocol", "likelihood")
     assert left.code == 0 and "mine.jsonl:61" in left.out and "'F'" in left.out

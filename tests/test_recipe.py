@@ -10,6 +10,7 @@ import yaml
 from medrl.cases.spec import sets_of
 from medrl.errors import RecipeError
 from medrl.recipe import available, load_recipe
+from medrl.rewards.decision import DecisionSpec
 from medrl.rewards.rule import CorrectSpec
 from medrl.stages import STAGES, GRPOStage, PPOStage, SFTStage
 
@@ -102,6 +103,22 @@ def test_shipped_recipes_load_at_both_scales(name: str, scale: str) -> None:
     recipe = load_recipe(name, scale)
     assert recipe.name == name and recipe.scale == scale
     assert available()[name] == recipe.summary
+
+
+@pytest.mark.parametrize("scale", ["rehearsal", "paper"])
+def test_capo_is_the_papers_where_the_paper_says(scale: str) -> None:
+    recipe = load_recipe("capo", scale)
+    asked = recipe.difficulty
+    assert asked is not None and (asked.answers, asked.temperature, asked.band) == (10, 0.9, (1, 9))
+    terms = {term.term: term for term in recipe.reward.terms}
+    assert list(terms) == ["correct", "format", "perception", "decision"]
+    assert recipe.reward.malformed is None  # a term of its own, not a gate before correctness
+    [stage] = recipe.stages
+    # Dividing by the group's deviation would undo the perception term.
+    assert isinstance(stage, GRPOStage) and stage.perturb and stage.advantage == "centred"
+    judge = terms["decision"]
+    assert isinstance(judge, DecisionSpec)
+    assert judge.judge.kind == ("rule" if scale == "rehearsal" else "model")
 
 
 def test_med_rlvr_at_paper_scale_is_the_papers() -> None:

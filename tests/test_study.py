@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
+from medrl.cases.spec import DataSpec
 from medrl.clinic.exams import exam
 from medrl.errors import DataError, RecipeError, RunError
 from medrl.evaluation.drawing import draw
@@ -20,7 +22,7 @@ from medrl.learning.inputs import fingerprint_model
 from medrl.learning.policy import load_policy, load_trained
 from medrl.recipe import load_recipe
 from medrl.schema import ModelSpec
-from medrl.stages import PPOStage
+from medrl.stages import PPOStage, Stage
 from medrl.study import run_study
 from medrl.study_file import STUDIES_DIR, load_study
 from tests.learning.conftest import tiny_recipe
@@ -50,11 +52,14 @@ def study_file(folder: Path, model: Path, **changes: Any) -> Path:
     return path
 
 
-def run(path: Path, seeds: Sequence[int] = (0, 1)) -> dict[str, Any]:
+def run(
+    path: Path, seeds: Sequence[int] = (0, 1), paths: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """``run_study`` without a word, in folders beside the file."""
     console = Console(file=io.StringIO())
     folder = path.parent
-    return run_study(str(path), seeds, 0, folder / "results", folder / "runs", console, True)
+    results, work = folder / "results", folder / "runs"
+    return run_study(str(path), seeds, 0, results, work, console, True, paths)
 
 
 # --- a whole study -------------------------------------------------------------------------------
@@ -109,6 +114,63 @@ def test_an_arm_may_override_the_study_and_the_study_the_recipe(
     runs = tmp_path / "runs" / "toy-clinic0"
     stages = [load_recipe(str(runs / f"{arm}-3" / "recipe.yaml")).stages[0] for arm in arms]
     assert [stage.temperature for stage in stages if isinstance(stage, PPOStage)] == [0.5, 1.5]
+
+
+def test_where_a_data_set_lies_is_said_when_a_study_is_run(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """For the recipe's cases, those of stages and the test sets; what has a path keeps it."""
+    rows = [
+        {"id": f"q{i}", "question": "Which?", "options": ["one", "two"], "answer": letter}
+        for i, letter in enumerate("AAAB")
+    ]
+    for name in ("here.jsonl", "there.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own, spec = str(tmp_path / "here.jsonl"), {"source": "jsonl", "split": None}
+    stages = [
+        {"objective": "sft", "steps": 1, "prompts_per_step": 2, "learning_rate": 1e-3, **more}
+        for more in ({}, {"name": "second", "train": spec}, {"name": "third", "train": spec})
+    ]
+    stages[2]["train"] = spec | {"path": own}
+    path = study_file(
+        tmp_path,
+        tiny("qwen2"),
+        overrides=[f"train={json.dumps(spec)}"],
+        arms={"sft": {"stages": stages}},
+        sets={"all": spec, "even": spec | {"balanced": True}},
+        claims=[],
+    )
+    with pytest.raises(DataError, match="jsonl cannot be fetched"):
+        run(path, [0])
+    outcome = run(path, [0], {"jsonl": str(tmp_path / "there.jsonl")})
+    assert [row["n"] for row in outcome["arms"][::2]] == [4, 2]
+    trained = load_recipe(str(tmp_path / "runs" / "toy-clinic0" / "sft-0" / "recipe.yaml"))
+    kept = [trained.train_sets[0], *(s.train for s in trained.stages[1:] if isinstance(s, Stage))]
+    there = str(tmp_path / "there.jsonl")
+    assert [s.path for s in kept if isinstance(s, DataSpec)] == [there, there, own]
+    with pytest.raises(DataError, match="asks nothing about 'medqa'") as refused:
+        run(path, [0], {"medqa": own})
+    assert refused.value.fix == "it has jsonl"
+
+
+def test_training_itself_is_tabulated_drawn_and_claimed_about(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    late, early = ({"arm": "ppo", "metric": "reward", "at": at} for at in ("late", "early"))
+    rises = {"name": "It rises", "of": "training", "more": late, "less": early}
+    curve = {"title": "Reward", "arms": ["ppo"], "metrics": ["reward"]}
+    more = {"claims": [rises], "curves": [curve], "training": ["reward", "live_groups"]}
+    outcome = run(study_file(tmp_path, tiny("qwen2"), **more))
+    [row] = outcome["training"]  # PPO has no groups
+    assert (row["arm"], row["metric"]) == ("ppo", "reward") and len(row["late"]) == 2
+    assert outcome["claims"][0]["effect"] == 0  # of one step, early is late
+    assert len(outcome["curves"][0]["values"]) == 1
+    text = (tmp_path / "results" / "toy.md").read_text()
+    assert "| ppo | reward |" in text and "toy.svg" in text
+    for arm in ("base", "nobody"):
+        changed = {"claims": [rises | {"more": late | {"arm": arm}}]}
+        with pytest.raises(RecipeError, match=f"is about training, {arm} has none"):
+            run(study_file(tmp_path, tiny("qwen2"), **changed))
 
 
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
@@ -223,12 +285,6 @@ def test_a_study_may_measure_answers_by_a_reward(
     assert "| score |" in page and "| 0.250 |" in page
     known = json.loads((tmp_path / "runs/toy-clinic0/ppo-0/study-test-id-free.json").read_text())
     assert "score" not in known["rows"][0]  # told anew each time, so that the score may change
-
-
-def test_an_imbalance_is_of_arms_that_train(tmp_path: Path) -> None:
-    claim = {"name": "I", "of": "grad_norm", "arm": "ppo", "beyond": "base"}
-    with pytest.raises(RecipeError, match="'I' is about training, base has none"):
-        load_study(str(study_file(tmp_path, tmp_path, claims=[claim])))
 
 
 # --- levels --------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""The axes along which training data is varied: how long, how well labelled, from how many sets, in
-how many orders of options.
+"""The axes along which data is varied: how long, how well labelled, how even its answers, from how
+many sets, in how many orders of options.
 
 AlphaMed asks which data make reinforcement learning work. Quantity is ``size``; difficulty is in
 ``difficulty.py``; how many clues a patient of the clinic shows is in ``medrl.clinic.exams``.
@@ -8,6 +8,7 @@ AlphaMed asks which data make reinforcement learning work. Quantity is ``size``;
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -47,6 +48,43 @@ def length_band(cases: Sequence[Case], lo: float, hi: float) -> list[Case]:
             "widen length.lo and length.hi",
         )
     return [cases[i] for i in sorted(ranked[first:last])]
+
+
+def balance(cases: Sequence[Case], size: int | None = None) -> list[Case]:
+    """As many cases with each right answer (the letter, of multiple choice): the first of each, so
+    that whoever always says the same is right once in k times.
+
+    Args:
+        size: most cases in all; none: as many as the rarest answer allows.
+
+    Returns:
+        Cases in their old order.
+
+    Raises:
+        DataError: a case is no multiple choice, or ``size`` has no room for all answers.
+    """
+    for case in cases:
+        if case.reference.kind not in ("option", "label"):
+            raise DataError(
+                f"{case.source} (case {case.id}) has answers without number to balance",
+                "use balanced with multiple choice only",
+            )
+    counts = Counter(case.reference.value for case in cases)
+    most = min(counts.values(), default=0)
+    if size is not None:
+        most = min(most, size // len(counts))
+    if not most:
+        raise DataError(
+            f"{size} cases cannot be balanced over the answers {', '.join(sorted(counts))}",
+            f"use a size of {len(counts)} or more",
+        )
+    taken: Counter[str] = Counter()
+    kept = []
+    for case in cases:
+        taken[case.reference.value] += 1
+        if taken[case.reference.value] <= most:
+            kept.append(case)
+    return kept
 
 
 def flip_labels(cases: Sequence[Case], share: float, seed: int) -> list[Case]:

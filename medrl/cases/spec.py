@@ -63,8 +63,13 @@ class DataSpec(Part):
     """Of clinic sets: findings shown per patient; none: as in exams."""
     length: LengthSpec | None = None
     """Of other sets: which of the questions, by length; none: all."""
+    balanced: bool = False
+    """Of other sets: as many cases with each answer, the first of each. Where one answer is
+    frequent, always giving it looks like skill."""
     noise: Share = 0.0
     """Share of the cases whose right answer is replaced by a wrong one; for training only."""
+    enlarge_to: Positive | None = None
+    """Pixels of the shorter side that smaller pictures are enlarged to; none: as they are."""
     perturb: PerturbationSpec | None = None
     """Show every picture perturbed: what is still right was not seen."""
     orders: Positive = 1
@@ -83,6 +88,11 @@ class DataSpec(Part):
             raise ValueError(
                 f"kinds is not for {self.source}; name the set of the kind that is wanted, as in "
                 "source: clinic:phantoms-open-train"
+            )
+        if clinic and self.balanced:
+            raise ValueError(
+                f"balanced is not for {self.source}, whose answers are drawn evenly; "
+                "leave balanced out"
             )
         if not clinic and self.clues is not None:
             raise ValueError(

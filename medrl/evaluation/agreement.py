@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from medrl.cases.case import Case
-from medrl.evaluation.evaluate import Row
 from medrl.evaluation.statistics import Interval, wilson
 from medrl.judges.conclusion import conclusion
 from medrl.judges.parts import reasoning_of
+
+if TYPE_CHECKING:
+    from medrl.evaluation.evaluate import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +50,24 @@ class Agreement:
         return wilson(self.agree, self.n) if self.n else None
 
 
-def reasoning_agreement(rows: Sequence[Row], cases: Sequence[Case]) -> Agreement:
-    """Agreement of reasoning and answer over evaluated answers.
+def follows(text: str, answer: str, case: Case) -> bool | None:
+    """Whether the reasoning of a reply comes to its answer.
 
     Args:
-        rows: one or several answers per case, in any order.
-        cases: those that were asked.
+        answer: as the grader read it; empty if there is no single one.
 
-    Raises:
-        ValueError: a row of a case that is not among ``cases``.
-        DataError: a case has a report for a reference.
+    Returns:
+        False if it comes to another answer or denies this one; ``None`` if it comes to none or to
+        several, if there is no answer, and for reports, which no rule can read.
     """
-    known = {case.id: case for case in cases}
-    if unknown := [row.case_id for row in rows if row.case_id not in known]:
-        raise ValueError(f"there is a row of case {unknown[0]}, which is not among the cases")
-    found = [_agrees(row, known[row.case_id]) for row in rows if row.answer]
+    if not answer or case.reference.kind == "report":
+        return None
+    return conclusion(reasoning_of(text), answer, case.reference, case.question).agrees
+
+
+def reasoning_agreement(rows: Sequence[Row]) -> Agreement:
+    """Agreement of reasoning and answer over evaluated answers."""
+    found = [row.follows for row in rows if row.answer]
     return Agreement(
         found.count(True), found.count(False), found.count(None), len(rows) - len(found)
     )
-
-
-def _agrees(row: Row, case: Case) -> bool | None:
-    reasoning = reasoning_of(row.text)
-    return conclusion(reasoning, row.answer, case.reference, case.question).agrees

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from medrl.evaluation.evaluate import Row
-from medrl.evaluation.imbalance import ImbalanceClaim, Metrics, imbalance
+from medrl.evaluation.readings import Metrics, TrainingClaim, differences, unit_of
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
@@ -41,10 +41,14 @@ class Pair(Part):
 
 
 class Claim(Pair):
-    """``more`` exceeds ``less`` by more than ``by``: holds if the interval's lower end does."""
+    """``more`` exceeds ``less`` by more than ``by``: holds if the interval's lower end does.
+
+    Compared is the share of all answers that are correct, think, keep the format, or are what their
+    reasoning comes to.
+    """
 
     name: str
-    of: Literal["correct", "thinks", "format_ok", "score"]
+    of: Literal["correct", "thinks", "format_ok", "agrees", "score"]
     """``score`` is what the study's reward gives, which must lie in [0, 1]; the others are true or
     false of an answer."""
     beyond: Pair | None = None
@@ -82,9 +86,7 @@ class QualityClaim(Part):
     by: float = 0.0
 
 
-RunClaim = LevelClaim | QualityClaim | ImbalanceClaim
-"""Claims about training, not about answers to a set."""
-AnyClaim = Annotated[Claim | RunClaim, Field(discriminator="of")]
+AnyClaim = Annotated[Claim | LevelClaim | QualityClaim | TrainingClaim, Field(discriminator="of")]
 
 Qualities = Mapping[str, Mapping[str, Any]]
 """Of one run: what was measured of the model of each auxiliary stage, by stage."""
@@ -108,7 +110,7 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
     table = []
     for level in sorted(int(name.removeprefix("groups_L")) for name in names):
         whole = [dead_share(run, [level]) for run in runs]
-        early = [dead_share(run[: -(-len(run) // 4)], [level]) for run in runs]
+        early = [dead_share(run[: _quarter(run)], [level]) for run in runs]
         groups = [sum(row.get(f"groups_L{level}", 0.0) for row in run) for run in runs]
         table.append(
             {
@@ -120,6 +122,11 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _quarter(steps: Sequence[Any]) -> int:
+    """A quarter of the steps of a run, rounded up."""
+    return -(-len(steps) // 4)
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:
@@ -156,14 +163,15 @@ def judge(
         models: what was measured of the models beside its policy, in the same order.
 
     Raises:
-        ValueError: a level of a claim was never trained on, or a run has no such model, or has
-            not measured what the claim is about.
+        ValueError: a level of a claim was never trained on, or a run has no such model or metric.
     """
-    if isinstance(claim, LevelClaim):
+    unit = "points"
+    if isinstance(claim, TrainingClaim):
+        found = seed_summary(differences(claim, metrics))
+        value, low, high = found.mean, found.low, found.high
+        unit = unit_of(claim.more.metric)
+    elif isinstance(claim, LevelClaim):
         value, low, high = _level_effect(claim, metrics[claim.arm])
-    elif isinstance(claim, ImbalanceClaim):
-        spread = imbalance(claim, metrics)
-        value, low, high = spread.mean, spread.low, spread.high
     elif isinstance(claim, QualityClaim):
         value, low, high = _quality(claim, models[claim.arm])
     else:
@@ -174,6 +182,7 @@ def judge(
         "effect": value,
         "low": low,
         "high": high,
+        "unit": unit,
         "threshold": claim.by,
         "holds": low > claim.by,
     }
@@ -191,8 +200,13 @@ def _effect(claim: Claim, seeds: Sequence[int], answers: Answers) -> Effect:
 
     if claim.beyond is None:
         return paired_study(values(claim.more), values(claim.less))
+
+    def asked(cell: Cell) -> list[str]:
+        return [row.case_id for row in answers[(cell.arm, seeds[0], cell.set, cell.start)]]
+
     here, there = ((values(pair.more), values(pair.less)) for pair in claim.pairs)
-    return paired_interaction(here, there, claim.more.set == claim.beyond.more.set)
+    # A set and the same with its pictures perturbed hold the same questions.
+    return paired_interaction(here, there, asked(claim.more) == asked(claim.beyond.more))
 
 
 def _level_effect(claim: LevelClaim, runs: Sequence[Metrics]) -> tuple[float, float, float]:

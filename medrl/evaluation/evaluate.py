@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from medrl.cases.case import Case
+from medrl.evaluation.agreement import follows, reasoning_agreement
 from medrl.evaluation.answer_shape import measure
 from medrl.evaluation.protocol import Answered, EvalProtocol, one_protocol
 from medrl.evaluation.statistics import compare_paired, wilson
@@ -44,6 +45,8 @@ class Row:
     options: int = 0
     """Options to choose from; 0 for a question without any."""
     protocol: EvalProtocol = "generated"
+    follows: bool | None = None
+    """Whether the answer follows from the reasoning, see :mod:`medrl.evaluation.agreement`."""
 
     @property
     def correct(self) -> bool:
@@ -54,6 +57,11 @@ class Row:
     def thinks(self) -> bool:
         """Whether the think block holds at least five tokens: an empty one is no reasoning."""
         return self.think_tokens >= 5
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the reasoning comes to the answer; not where it comes to none."""
+        return self.follows is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ class Examiner:
             shape.think_tokens,
             text,
             len(case.reference.options),
+            follows=follows(text, verdict.answer, case),
         )
 
 
@@ -140,7 +149,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracy with its Wilson interval, and beside it everything that is not an answer.
 
     ``no_answer``, ``several_answers`` and ``cut`` are counts; ``think_rate`` is the share of
-    answers that think (see ``Row.thinks``); ``chance`` is the accuracy that guessing would have.
+    answers that think (see ``Row.thinks``); ``agreement`` the share of single answers that their
+    reasoning comes to, ``None`` of none; ``chance`` is the accuracy that guessing would have.
     """
     correct = sum(row.correct for row in rows)
     interval = wilson(correct, len(rows))
@@ -157,6 +167,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "cut": sum(row.cut for row in rows),
         "format_rate": fmean(row.format_ok for row in rows),
         "think_rate": fmean(row.thinks for row in rows),
+        "agreement": reasoning_agreement(rows).rate,
         "think_tokens": fmean(row.think_tokens for row in rows),
         "response_tokens": fmean(row.tokens for row in rows),
     }

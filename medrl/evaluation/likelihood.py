@@ -15,7 +15,7 @@ are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -35,10 +35,11 @@ from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, Mode, lay_out
 from medrl.learning.logprobs import CHUNK_LOGITS, hidden_states, token_log_probs
 from medrl.learning.policy import Policy
+from medrl.learning.rollout import read_case
 from medrl.model import causal_lm, head_logits
 
-BLOCK = 256
-"""Cases whose tokens are held at a time."""
+BLOCK, SEEN_BLOCK = 256, 32
+"""Cases whose tokens are held at a time; with pictures, which weigh megabytes, fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +128,28 @@ def _filled(text: str, case: Case, values: Mapping[str, str]) -> str:
 
 
 def encode(policy: Policy, case: Case, form: Form) -> list[Member]:
-    """Prompt and continuation of each option, as tokens.
+    """Prompt and continuation of each option, as tokens; the case's pictures stand in front.
 
     The tokens of a continuation are what prompt and continuation together have beyond those of the
-    prompt: a tokenizer may join the blank to what follows.
+    prompt: a tokenizer may join the blank to what follows. Pictures change nothing about that.
 
     Raises:
-        DataError: see ``prompt_of``; also if the case does not fit the model's context, or if an
-            option adds no token.
+        DataError: see ``prompt_of``; also if the case does not fit the model's context, if an
+            option adds no token, or if a picture cannot be opened.
+        ModelError: pictures, and a model that reads text only.
     """
+    policy = replace(policy, chat=False)  # as published: the prompt alone, no frame of a chat
     prompt = prompt_of(case, form)
-    shared = policy.encode_prompt(prompt)
+    seen = read_case(policy, case, prompt)
+    told = len(policy.encode_prompt(prompt))
     members = []
     for text in choices(case, form):
-        own = policy.encode_prompt(f"{prompt} {text}")[len(shared) :]
+        own = policy.encode_prompt(f"{prompt} {text}")[told:]
         if not own:
             raise DataError(f"{case.source} (case {case.id}): option '{text}' adds no token")
-        origins = (Origin.TEMPLATE,) * len(shared) + (Origin.POLICY,) * len(own)
+        origins = (Origin.TEMPLATE,) * len(seen) + (Origin.POLICY,) * len(own)
         zeros = (0.0,) * len(origins)
-        members.append(Member((*shared, *own), origins, zeros, 0, len(shared)))
+        members.append(Member((*seen.token_ids, *own), origins, zeros, 0, len(seen), seen.media))
     longest = max(member.length for member in members)
     if longest > policy.context:
         raise DataError(
@@ -181,14 +185,11 @@ def score(
         ModelError: a likelihood is not a number.
     """
     rows: list[ChoiceRow] = []
-    for start in range(0, len(cases), BLOCK):
-        part = cases[start : start + BLOCK]
+    block = SEEN_BLOCK if any(case.images for case in cases) else BLOCK
+    for start in range(0, len(cases), block):
+        part = cases[start : start + block]
         groups = [encode(policy, case, form) for case in part]
-        members = [
-            Member(m.token_ids, m.origins, m.log_probs, number, m.prefix_length)
-            for number, group in enumerate(groups)
-            for m in group
-        ]
+        members = [replace(m, group=number) for number, group in enumerate(groups) for m in group]
         found = [(0.0, False)] * len(members)
         for batch in micro_batches(members, mode, token_budget):
             scored = _batch(policy, [members[b] for b in batch], mode)

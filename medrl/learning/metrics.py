@@ -38,11 +38,28 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         "no_answer_rate": fmean(e.verdict.outcome is Outcome.NO_ANSWER for e in episodes),
         "cut_rate": fmean(e.stop is StopReason.LENGTH for e in episodes),
         **mean_shape(shapes),
+        **lengths(groups),
         **_term_means(episodes),
         **dead_shares(groups),
-        **_without_picture(groups),
+        **without_picture(groups),
         **form_metrics(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
+
+
+def lengths(groups: Sequence[Group]) -> dict[str, float]:
+    """Mean tokens of right answers and of those that are not right (``tokens_right``,
+    ``tokens_wrong``), each left out where there are none; and ``tokens_gap``: by how much the wrong
+    answers to a case are longer than the right ones, over cases that have both. Hard cases may have
+    longer answers, right or wrong: only the last is free of that."""
+    found: dict[str, list[float]] = {"tokens_right": [], "tokens_wrong": [], "tokens_gap": []}
+    for group in groups:
+        right = [e.policy_tokens for e in group.episodes if e.verdict.correct]
+        wrong = [e.policy_tokens for e in group.episodes if not e.verdict.correct]
+        found["tokens_right"] += right
+        found["tokens_wrong"] += wrong
+        if right and wrong:
+            found["tokens_gap"].append(fmean(wrong) - fmean(right))
+    return {name: fmean(values) for name, values in found.items() if values}
 
 
 def dead_shares(groups: Sequence[Group]) -> dict[str, float]:
@@ -57,15 +74,24 @@ def dead_shares(groups: Sequence[Group]) -> dict[str, float]:
     return counts | {f"dead_share_{level}": fmean(found) for level, found in sorted(dead.items())}
 
 
-def _without_picture(groups: Sequence[Group]) -> dict[str, float]:
+def without_picture(groups: Sequence[Group]) -> dict[str, float]:
     """Accuracy where the pictures were perturbed, and what accuracy loses by it: the reliance on
-    the picture, in [-1, 1]. Empty where nothing was perturbed."""
-    twins = [group.twin for group in groups if group.twin is not None]
-    if not twins:
+    the picture, in [-1, 1]. ``picture_unneeded`` is the share of the questions with a right answer
+    that lose nothing: these never earn CAPO's perception reward. Empty where nothing was
+    perturbed."""
+    pairs = [(group.episodes, group.twin.verdicts) for group in groups if group.twin is not None]
+    if not pairs:
         return {}
-    without = fmean(verdict.correct for twin in twins for verdict in twin.verdicts)
-    seen = fmean(e.verdict.correct for g in groups if g.twin for e in g.episodes)
-    return {"perturbed_accuracy": without, "image_reliance": seen - without}
+    rates = [
+        (fmean(e.verdict.correct for e in episodes), fmean(v.correct for v in verdicts))
+        for episodes, verdicts in pairs
+    ]
+    without = fmean(verdict.correct for _, verdicts in pairs for verdict in verdicts)
+    seen = fmean(e.verdict.correct for episodes, _ in pairs for e in episodes)
+    solved = [perturbed >= right for right, perturbed in rates if right]
+    return {"perturbed_accuracy": without, "image_reliance": seen - without} | (
+        {"picture_unneeded": fmean(solved)} if solved else {}
+    )
 
 
 def _term_means(episodes: Sequence[Episode]) -> dict[str, float]:

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import torch
 
-from medrl.cases.axes import flip_labels, in_orders, length_band, unite
+from medrl.cases.axes import balance, flip_labels, in_orders, length_band, unite
 from medrl.cases.case import Case
-from medrl.cases.loading import load_cases
+from medrl.cases.enlarging import enlarge
+from medrl.cases.loading import LoadedCases, load_cases
 from medrl.cases.spec import DataSpec, sets_of
 from medrl.clinic.exams import EXAM_SETS, exam
 from medrl.clinic.sources import CLINIC_SETS
@@ -47,18 +48,39 @@ MAX_TOO_LONG = 0.02
 """Share of cases that may be set aside because their prompts do not fit the model."""
 
 
-def cases_of(spec: DataSpec, grader: Grader, clinic_seed: int = 0) -> list[Case]:
+def warn_of_rejected(loaded: LoadedCases) -> None:
+    """Name the rows of a set that were set aside, the first of them, in the log."""
+    for row in loaded.rejected[:5]:
+        logger.warning("set aside %s: %s", row.provenance, row.reason)
+    if len(loaded.rejected) > 5:
+        source = loaded.rejected[0].provenance.dataset
+        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), source)
+
+
+def cases_of(
+    spec: DataSpec,
+    grader: Grader,
+    clinic_seed: int = 0,
+    tell: Callable[[LoadedCases], None] = warn_of_rejected,
+) -> list[Case]:
     """The cases of one set; each has proved that the grader can tell its right answer.
 
     Noise is last: a replaced answer has been proved as well, for all options have.
+
+    Args:
+        tell: is given what came out of a data set's files.
 
     Raises:
         DataError: unknown set, unreadable file, too many bad rows, an axis that does not apply.
         RecipeError: a clinic set without a size.
     """
-    read = _clinic_cases if spec.source.startswith("clinic:") else _loaded_cases
-    cases = flip_labels(read(spec, grader, clinic_seed), spec.noise, spec.seed)
-    cases = in_orders(cases, spec.orders)
+    if spec.source.startswith("clinic:"):
+        cases = _clinic_cases(spec, grader, clinic_seed)
+    else:
+        cases = _loaded_cases(spec, grader, tell)
+    cases = in_orders(flip_labels(cases, spec.noise, spec.seed), spec.orders)
+    if spec.enlarge_to is not None:
+        cases = enlarge(cases, spec.enlarge_to)
     return cases if spec.perturb is None else spec.perturb.twins(cases, spec.seed)
 
 
@@ -94,22 +116,21 @@ def _clinic_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case
     return cases
 
 
-def _loaded_cases(spec: DataSpec, grader: Grader, clinic_seed: int) -> list[Case]:
-    # Kinds and a band of lengths are taken of the whole set, whatever part of them is used then.
-    limit = spec.size if spec.length is None and not spec.kinds else None
+def _loaded_cases(
+    spec: DataSpec, grader: Grader, tell: Callable[[LoadedCases], None]
+) -> list[Case]:
+    # Kinds, a band of lengths and a balance are of the whole set, whatever part is used then.
+    limit = None if spec.kinds or spec.length or spec.balanced else spec.size
     loaded = load_cases(
         spec.source, spec.path, spec.split, limit, prove=lambda case: prove(case, grader)
     )
-    for row in loaded.rejected[:5]:
-        logger.warning("set aside %s: %s", row.provenance, row.reason)
-    if len(loaded.rejected) > 5:
-        logger.warning("set aside %d rows of %s in all", len(loaded.rejected), spec.source)
+    tell(loaded)
     cases = [c for c in loaded.cases if not spec.kinds or c.reference.kind in spec.kinds]
     if not cases:
         raise DataError(f"{spec.source} has no {' or '.join(spec.kinds)}", "leave kinds out")
     if spec.length is not None:
         cases = length_band(cases, spec.length.lo, spec.length.hi)
-    return cases[: spec.size]
+    return balance(cases, spec.size) if spec.balanced else cases[: spec.size]
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,7 @@ def encode_prompt(policy: Policy, case: Case, template: str, room: int, step: in
             picture that cannot be opened.
         ModelError: pictures, and a policy that reads text only.
     """
-    pictures = [picture.open() for picture in case.images]
-    try:
-        prompt = policy.prompt(render(case, pick_template(template, case.id, step)), pictures)
-    except DataError as error:
-        raise DataError(f"{case.source} (case {case.id}): {error.message}", error.fix) from error
+    prompt = read_case(policy, case, render(case, pick_template(template, case.id, step)))
     if not len(prompt):
         raise DataError(
             f"{case.source} (case {case.id}): the prompt is empty, so nothing predicts an answer",
@@ -51,6 +47,20 @@ def encode_prompt(policy: Policy, case: Case, template: str, room: int, step: in
             "lower max_new_tokens, drop the case, or use a model with a longer context",
         )
     return prompt
+
+
+def read_case(policy: Policy, case: Case, text: str) -> Prompt:
+    """A text about a case as the policy reads it, the case's pictures first.
+
+    Raises:
+        DataError: a picture cannot be opened, or the text cannot be read; names the case.
+        ModelError: pictures, and a policy that reads text only.
+    """
+    pictures = [picture.open() for picture in case.images]
+    try:
+        return policy.prompt(text, pictures)
+    except DataError as error:
+        raise DataError(f"{case.source} (case {case.id}): {error.message}", error.fix) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from medrl.cases.case import Case
 from medrl.evaluation.claims import Answers
 from medrl.evaluation.evaluate import Row, summarise
 from medrl.evaluation.paid import PaidRow
+from medrl.evaluation.readings import unit_of
 from medrl.evaluation.statistics import seed_summary
 from medrl.report.words import NONE
 
-SCORE = "but for the score: the mean of what the study's reward gives"
+SCORE = "score: the mean of what the study's reward gives"
 Outcome = Mapping[str, Any]
 """What ``results/<study>.json`` holds."""
 
@@ -47,6 +49,7 @@ def arm_table(
                         "by_seed": accuracies,
                         "format_rate": sum(p["format_rate"] for p in parts) / len(parts),
                         "think_rate": sum(p["think_rate"] for p in parts) / len(parts),
+                        "agreement": _mean([p["agreement"] for p in parts]),
                         "no_answer_rate": sum(p["no_answer"] / p["n"] for p in parts) / len(parts),
                         "cut_rate": sum(p["cut"] / p["n"] for p in parts) / len(parts),
                         **_score([row for s in seeds for row in answers[(arm, s, name, start)]]),
@@ -59,6 +62,42 @@ def _score(rows: Sequence[Row]) -> dict[str, float]:
     """The mean score, if the study has one."""
     scores = [row.score for row in rows if isinstance(row, PaidRow)]
     return {"score": fmean(scores)} if scores else {}
+
+
+def tag_table(
+    tag: str,
+    arms: Sequence[str],
+    sets: Mapping[str, Sequence[Case]],
+    starts: Sequence[str],
+    seeds: Sequence[int],
+    answers: Answers,
+) -> list[dict[str, Any]]:
+    """One row per arm, set, start and value of a tag: accuracy and agreement, means over seeds."""
+    table = []
+    for name, cases in sets.items():
+        for value in sorted({case.tags[tag] for case in cases if tag in case.tags}):
+            at = [i for i, case in enumerate(cases) if case.tags.get(tag) == value]
+            for arm in arms:
+                for start in starts:
+                    runs = [answers[(arm, seed, name, start)] for seed in seeds]
+                    parts = [summarise([rows[i] for i in at]) for rows in runs]
+                    table.append(
+                        {
+                            "arm": arm,
+                            "set": name,
+                            "start": start,
+                            "value": value,
+                            "n": len(at),
+                            "accuracy": _mean([p["accuracy"] for p in parts]),
+                            "agreement": _mean([p["agreement"] for p in parts]),
+                        }
+                    )
+    return table
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def markdown(outcome: Outcome, figure: str = "") -> str:
@@ -82,11 +121,12 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
         *(f"| {' | '.join(_claim_line(claim))} |" for claim in outcome["claims"]),
         "",
         "Greedy answers. Accuracy in %, its interval over seeds (one model: over questions); the "
-        "other columns are shares of answers" + (f", {SCORE}." if scored else "."),
+        "other columns are shares of answers; agrees: of single answers, those that follow from "
+        "their reasoning" + (f"; {SCORE}." if scored else "."),
         "",
-        "| arm | set | answer starts | n | accuracy | format | thinks | no answer | cut |"
+        "| arm | set | answer starts | n | accuracy | format | thinks | agrees | no answer | cut |"
         + (" score |" if scored else ""),
-        "|---|---|---|---|---|---|---|---|---|" + ("---|" if scored else ""),
+        "|---|---|---|---|---|---|---|---|---|---|" + ("---|" if scored else ""),
         *map(_arm_line, outcome["arms"]),
     ]
     if outcome["levels"]:
@@ -110,15 +150,24 @@ def markdown(outcome: Outcome, figure: str = "") -> str:
             "|---|---|---|---|---|---|",
             *map(_model_line, outcome["models"]),
         ]
-    if outcome["forms"]:
+    if outcome["training"]:
         lines += [
             "",
-            "Closed and open questions in one batch: the deviation of their rewards and the norm "
-            "of their gradients, means over steps and runs.",
+            "While training: means over the first and the last quarter of the last stage's steps, "
+            "run by run.",
             "",
-            "| arm | quantity | closed | open | closed / open |",
+            "| arm | metric | early | late | late, by seed |",
             "|---|---|---|---|---|",
-            *map(_form_line, outcome["forms"]),
+            *map(_training_line, outcome["training"]),
+        ]
+    if outcome["tagged"]:
+        lines += [
+            "",
+            f"Accuracy in % and agreement by {outcome['by']}.",
+            "",
+            f"| arm | set | answer starts | {outcome['by']} | n | accuracy | agrees |",
+            "|---|---|---|---|---|---|---|",
+            *map(_tag_line, outcome["tagged"]),
         ]
     return "\n".join(lines) + "\n"
 
@@ -132,7 +181,9 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _claim_line(claim: Mapping[str, Any]) -> tuple[str, str, str]:
-    effect = f"{100 * claim['effect']:+.1f} [{100 * claim['low']:+.1f}, {100 * claim['high']:+.1f}]"
+    tokens = claim["unit"] == "tokens"
+    value, low, high = (claim[key] * (1 if tokens else 100) for key in ("effect", "low", "high"))
+    effect = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{' tokens' if tokens else ''}"
     return claim["name"], effect, "holds" if claim["holds"] else "does not hold"
 
 
@@ -141,23 +192,25 @@ def _arm_line(row: Mapping[str, Any]) -> str:
         f"| {row['arm']} | {row['set']} | {row['start']} | {row['n']} "
         f"| {100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] "
         f"| {row['format_rate']:.2f} | {row['think_rate']:.2f} "
-        f"| {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
+        f"| {_share(row['agreement'])} | {row['no_answer_rate']:.2f} | {row['cut_rate']:.2f} |"
         + (f" {row['score']:.3f} |" if "score" in row else "")
     )
 
 
-def _level_line(row: Mapping[str, Any]) -> str:
-    early, whole = (
-        NONE if share is None else f"{share:.2f}"
-        for share in (row["dead_share_early"], row["dead_share"])
+def _share(share: float | None) -> str:
+    return NONE if share is None else f"{share:.2f}"
+
+
+def _tag_line(row: Mapping[str, Any]) -> str:
+    return (
+        f"| {row['arm']} | {row['set']} | {row['start']} | {row['value']} | {row['n']} "
+        f"| {100 * row['accuracy']:.1f} | {_share(row['agreement'])} |"
     )
+
+
+def _level_line(row: Mapping[str, Any]) -> str:
+    early, whole = map(_share, (row["dead_share_early"], row["dead_share"]))
     return f"| {row['arm']} | L{row['level']} | {row['groups']:.0f} | {early} | {whole} |"
-
-
-def _form_line(row: Mapping[str, Any]) -> str:
-    closed, opened = row["closed"], row["open"]
-    what = {"reward_std": "deviation of rewards", "grad_norm": "norm of gradients"}[row["quantity"]]
-    return f"| {row['arm']} | {what} | {closed:.3f} | {opened:.3f} | {closed / opened:.2f} |"
 
 
 def _model_line(row: Mapping[str, Any]) -> str:
@@ -165,3 +218,10 @@ def _model_line(row: Mapping[str, Any]) -> str:
     controls = ", ".join(NONE if c is None else f"{c:.3f}" for c in row["control"])
     known = controls if any(c is not None for c in row["control"]) else ""
     return f"| {row['arm']} | {row['stage']} | {row['measure']} | {row['n']} | {values} | {known} |"
+
+
+def _training_line(row: Mapping[str, Any]) -> str:
+    digits = 1 if unit_of(row["metric"]) == "tokens" else 3
+    early, late = (f"{fmean(row[when]):.{digits}f}" for when in ("early", "late"))
+    values = ", ".join(f"{value:.{digits}f}" for value in row["late"])
+    return f"| {row['arm']} | {row['metric']} | {early} | {late} | {values} |"

@@ -88,7 +88,9 @@ class PerceptionSpec(TermSpec):
     with a perturbed one.
 
     Needs answers to perturbed pictures (:attr:`medrl.rewards.term.Answer.perturbed`). A question
-    that is answered without its picture never earns it.
+    that is answered without its picture never earns it. Of a group's answers it favours none that
+    is not favoured by being right: it weighs questions, and only where advantages are not divided
+    by their group's deviation.
     """
 
     term: Literal["perception"]

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrl.cases.axes import TRUE_ANSWER, flip_labels, in_orders, length_band, unite, words
+from medrl.cases.axes import (
+    TRUE_ANSWER,
+    balance,
+    flip_labels,
+    in_orders,
+    length_band,
+    unite,
+    words,
+)
 from medrl.cases.case import Case, Reference
 from medrl.errors import DataError
 from tests.tiny import case
@@ -51,6 +59,36 @@ def test_bands_that_meet_split_a_set(lengths: list[int], cut: float) -> None:
     assert sorted(ids(short) + ids(long)) == sorted(ids(cases))
     assert len(short) == round(cut * len(cases))
     assert max(map(words, short), default=0) <= min(map(words, long), default=9)
+
+
+# --- balance -------------------------------------------------------------------------------------
+
+
+def answered(letters: str) -> list[Case]:
+    """One case per letter that is its right answer."""
+    four = Reference("option", "A", ("one", "two", "three", "four"))
+    return [
+        replace(case(name=f"case-{i}"), reference=replace(four, value=letter))
+        for i, letter in enumerate(letters)
+    ]
+
+
+def test_a_balance_by_hand() -> None:
+    cases = answered("AABABBAAC")
+    assert ids(balance(cases[:-1])) == ["0", "1", "2", "3", "4", "5"]
+    assert ids(balance(answered("AAAABA"))) == ["0", "4"]
+    assert ids(balance(cases)) == ["0", "2", "8"]
+    assert ids(balance(cases[:-1], 5)) == ["0", "1", "2", "4"]
+    assert ids(balance(cases[:-1], 50)) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_what_cannot_be_balanced_is_refused() -> None:
+    phrase = replace(case(), reference=Reference("phrase", "aspirin"))
+    with pytest.raises(DataError, match="without number to balance"):
+        balance([*answered("AB"), phrase])
+    with pytest.raises(DataError, match="1 cases cannot be balanced over the answers A, B") as few:
+        balance(answered("AB"), 1)
+    assert few.value.fix == "use a size of 2 or more"
 
 
 def test_an_empty_band_is_refused() -> None:

@@ -23,6 +23,7 @@ CLINIC = "clinic:train"
             "clues",
         ),
         ("train={source: 'clinic:train', size: 9, kinds: [phrase]}", "kinds is not for", "name"),
+        ("train.balanced=true", "balanced is not for clinic:train", "leave balanced out"),
         ("train.clues={min: 3, max: 2}", "min 3 is above max 2", "exchange"),
         ("train={source: medqa, length: {lo: 0.5, hi: 0.5}}", "lo 0.5 is not below", "band"),
         ("train.noise=1.5", "train.noise", ""),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ from medrl.vision.sight import Sight
 
 SMALL = VisionConfig(
     vocabulary=600, hidden=48, layers=2, heads=3, intermediate=64, eye_width=32, eye_layers=1,
-    eye_heads=2, lessons=6, text_steps=1, steps=2,
+    eye_heads=2, lessons=6, text_steps=1, report_steps=1, steps=2,
 )  # fmt: skip
 
 
@@ -71,29 +73,37 @@ def test_a_picture_of_64_pixels_is_sixteen_tokens_and_only_answers_are_learned(
     assert tokenizer.decode(learnt[:-1]) == pretrain_vision.framed(lesson)[1]
 
 
-def test_lessons_of_text_come_first() -> None:
-    steps = list(pretrain_vision.batches(LessonHabits(), SMALL))
-    assert [len(lessons) for lessons in steps] == [6, 6, 6]
-    assert not any(lesson.pictures for lesson in steps[0])
-    assert any(lesson.pictures for lessons in steps[1:] for lesson in lessons)
+def test_text_comes_first_then_reports_then_everything() -> None:
+    steps = list(pretrain_vision.batches(LessonHabits(), replace(SMALL, lessons=40)))
+    assert [weight for weight, _ in steps] == [0.5, 0.0, 0.1, 0.1]
+    text, reports, *rest = (lessons for _, lessons in steps)
+    assert len(rest) == 2 and all(len(lessons) == 40 for lessons in (text, reports, *rest))
+    assert not any(lesson.pictures for lesson in text)
+    assert {lesson.prompt for lesson in reports if lesson.pictures} == {"Write a report."}
+    assert len({lesson.prompt for lessons in rest for lesson in lessons}) > 20
 
 
 def test_the_loss_is_the_models_own(sight: Sight) -> None:
-    """Packed in one row, against one lesson after the other through the model's own forward."""
+    """Packed in one row, against one lesson after the other through the model's own forward;
+    letters behind a bracket count once more, by themselves."""
+    bracket = sight.tokenizer(" (", add_special_tokens=False)["input_ids"][-1]
     lessons = Lessons(0).lessons({"short_answer": 0.5, "letters": 0.5})
     members = [pretrain_vision.member(sight, next(lessons), i) for i in range(4)]
+    every, letters = [], []
     with torch.no_grad():
-        found = float(pretrain_vision.lesson_loss(sight.model, members))
-        total, count = 0.0, 0
+        found = float(pretrain_vision.lesson_loss(sight.model, members, bracket, 0.7))
         for one in members:
             ids = torch.tensor([one.token_ids])
             inputs = dict(one.media.inputs) if one.media else {}
             seen = (ids == sight.model.config.image_token_id).int()
             logits = sight.model(input_ids=ids, mm_token_type_ids=seen, **inputs).logits[0]
             log_probs = torch.log_softmax(without_marks(sight.model.config, logits), -1)
-            total -= sum(float(log_probs[t - 1, one.token_ids[t]]) for t in one.written)
-            count += len(one.written)
-    assert found == pytest.approx(total / count, rel=1e-4)
+            for t in one.written:
+                every.append(-float(log_probs[t - 1, one.token_ids[t]]))
+                if sight.tokenizer.decode(one.token_ids[:t]).endswith("("):
+                    letters.append(every[-1])
+    assert len(letters) > 3
+    assert found == pytest.approx(fmean(every) + 0.7 * fmean(letters), rel=1e-4)
 
 
 def test_a_pass_leaves_a_model_that_is_loaded_like_any_other(
@@ -101,7 +111,9 @@ def test_a_pass_leaves_a_model_that_is_loaded_like_any_other(
 ) -> None:
     monkeypatch.setattr(pretrain_vision, "build_tokenizer", lambda habits, config: tokenizer)
     record = pretrain_vision.pretrain(tmp_path / "one", SMALL, LessonHabits())
-    assert json.loads((tmp_path / "one" / "made.json").read_text()) == record
+    assert json.loads((tmp_path / "one" / "made.json").read_text()) == json.loads(
+        json.dumps(record)
+    )
     saved = AutoModelForImageTextToText.from_pretrained(tmp_path / "one")
     assert saved.dtype == torch.bfloat16 and saved.num_parameters() == record["parameters"]
     policy = load_policy(ModelSpec(path=str(tmp_path / "one")))

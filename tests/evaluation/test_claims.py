@@ -23,7 +23,7 @@ from medrl.evaluation.claims import (
     quality_table,
 )
 from medrl.evaluation.evaluate import Row
-from medrl.evaluation.imbalance import Metrics
+from medrl.evaluation.readings import Metrics
 
 ROW = Row("q", "B", "B", "correct", "", True, False, 9, 6, "")
 
@@ -34,7 +34,8 @@ def planted(
     """Answers of two arms; one text per seed, ``+`` for a right answer."""
     return {
         (arm, seed, on, start): [
-            replace(ROW, outcome="correct" if mark == "+" else "wrong") for mark in text
+            replace(ROW, case_id=f"{on}-{i}", outcome="correct" if mark == "+" else "wrong")
+            for i, mark in enumerate(text)
         ]
         for arm, texts in (("more", more), ("less", less))
         for seed, text in enumerate(texts)
@@ -98,6 +99,18 @@ def test_thinking_starts_at_five_tokens() -> None:
     assert found(claim("format_ok"), (0, 1), answers)["effect"] == 0
 
 
+def test_open_reasoning_does_not_agree() -> None:
+    answers: Answers = {
+        ("more", seed, "s", "free"): [replace(ROW, follows=True)] * 4 for seed in (0, 1)
+    } | {
+        ("less", seed, "s", "free"): [
+            replace(ROW, follows=told) for told in (True, False, None, None)
+        ]
+        for seed in (0, 1)
+    }
+    assert found(claim("agrees"), (0, 1), answers)["effect"] == pytest.approx(3 / 4)
+
+
 def test_an_interaction_is_a_difference_of_differences() -> None:
     # On s the differences are 1 0 1 1 and 1 1 0 0 (mean 5/8), on t 0 0 and 1 0 (mean 1/4).
     answers = planted(["++++", "+++-"], ["-+--", "--+-"])
@@ -132,6 +145,20 @@ def test_on_one_set_an_interaction_is_taken_question_by_question() -> None:
     expected = stats.ttest_1samp([1, 0, -1, 0, 1], 0).confidence_interval()
     assert result["effect"] == pytest.approx(1 / 5)
     assert (result["low"], result["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_set_and_its_perturbed_twin_are_compared_question_by_question() -> None:
+    """By how much one arm relies on its pictures more than another: on and off, less on and off."""
+    runs = ["++++" * 9, "+++-" * 9, "+++-" * 9]
+    seen = planted(runs, ["++--" * 9] * 3)
+    without = planted(["----" * 9] * 3, ["++--" * 9] * 3, on="t")
+    for rows in without.values():
+        rows[:] = [replace(row, case_id=f"s-{i}") for i, row in enumerate(rows)]
+    result = found(claim(beyond="t"), (0, 1, 2), seen | without)
+    # What "more" loses and "less" does not is what "more" had, question by question.
+    plain = found(claim(), (0, 1, 2), planted(runs, ["----" * 9] * 3))
+    assert result["effect"] == pytest.approx(10 / 12) == plain["effect"]
+    assert 0 < result["low"] == pytest.approx(plain["low"])
 
 
 def test_two_differences_that_never_vary_are_not_certain() -> None:

@@ -14,6 +14,7 @@ from medrl.learning.advantages import group_advantages, leave_one_out_advantages
 from medrl.learning.objectives.importance import Level, truncated_importance
 from medrl.learning.objectives.ppo import Ratio, policy_loss
 from medrl.learning.objectives.weights import Aggregation, token_weights
+from medrl.stages import DrGRPOStage, GroupStage, GRPOStage
 
 
 def double(*rows: list[float]) -> torch.Tensor:
@@ -260,6 +261,24 @@ def test_a_mean_inside_each_response_makes_long_wrong_answers_cheap() -> None:
         torch.testing.assert_close(
             gradient_per_token(aggregation), torch.full((4,), each, dtype=torch.float64)
         )
+
+
+@pytest.mark.parametrize(
+    ("stage", "short", "long"),
+    [(GRPOStage, 1 / 10, 1 / 100), (DrGRPOStage, 1 / 200, 1 / 200)],
+)
+def test_a_token_of_a_long_wrong_answer_pulls_less_under_grpo_only(
+    stage: type[GroupStage], short: float, long: float
+) -> None:
+    """Two wrong answers of 10 and 100 tokens, of at most 200, with the same advantage -1."""
+    aggregation = stage.model_fields["aggregation"].default
+    mask = (torch.arange(100) < torch.tensor([[10], [100]])).double()
+    log_probs = torch.full((2, 100), -1.0, dtype=torch.float64, requires_grad=True)
+    weights = token_weights(mask, aggregation, 200)
+    policy_loss(log_probs, log_probs.detach(), -mask, weights, 0.2, 0.2)[0].backward()
+    assert log_probs.grad is not None
+    pull = 2 * log_probs.grad  # the loss is a mean over the two
+    torch.testing.assert_close(pull, mask * double([short], [long]))
 
 
 @pytest.mark.parametrize("reward", [-1.0, 0.0, 0.1, 1.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from medrl.report.study_figures import FigureSpec, draw_figures
+from medrl.report.study_figures import CurveSpec, FigureSpec, draw_figures
 
 
 def table(**accuracies: float) -> list[dict[str, Any]]:
@@ -35,3 +35,19 @@ def test_an_interval_that_is_clipped_is_drawn() -> None:
     rows = [row | {"low": 0.95, "high": 1.0, "accuracy": 0.97} for row in table(base=0.9)]
     rows[0] |= {"accuracy": 1.0, "high": 0.99}  # rounding
     assert "<svg" in draw_figures([FigureSpec(title="t", sets=("easy",), arms=("base",))], rows)
+
+
+def test_curves_name_their_arms_and_metrics_and_leave_gaps() -> None:
+    specs = [
+        CurveSpec(title="Length", arms=("grpo", "dr"), metrics=("tokens_wrong", "tokens_right")),
+        CurveSpec(title="Groups", arms=("dr",), metrics=("live_groups",)),
+    ]
+    values = [4.0, None, 6.0, 9.0]
+    rows = [{"arm": a, "metric": m, "values": values} for each in specs for a, m in each.pairs]
+    svg = draw_figures((), (), specs, rows)
+    words = "".join(ET.fromstring(svg).itertext())
+    for word in ("Length", "grpo, tokens wrong", "dr, tokens right", "Groups", "step", "%"):
+        assert word in words
+    assert draw_figures((), (), specs, rows) == svg
+    rows[0] = rows[0] | {"values": [4.0, 5.0, 6.0, 9.0]}
+    assert draw_figures((), (), specs, rows) != svg

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medrl.grading.verdict import Outcome, Verdict
+from medrl.learning.advantages import group_advantages
 from medrl.rewards.perception import Form, PerceptionSpec, group_margin, per_response
 from medrl.rewards.reward import Reward, RewardSpec
 from medrl.rewards.term import Answer, RewardContext
@@ -98,6 +100,23 @@ def test_the_gate_of_the_reward_does_not_raise_the_margin(context: RewardContext
     # 2 of 4 right and well-formed, 1 of 4 when perturbed
     paid = reward.pay(group("rmrw", "wwrw"))
     assert [p.value for p in paid] == [0.25, -1.0, 0.25, 0.0]
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=8), st.integers(0, 8), st.floats(0.1, 4))
+def test_dividing_by_the_deviation_undoes_the_margin(
+    right: list[bool], perturbed_right: int, weight: float
+) -> None:
+    """All right answers of a group earn the same margin. So where all keep the format, GRPO's
+    advantages are those without it; centred ones are larger by 1 + weight x margin."""
+    twins = [i < perturbed_right for i in range(8)]
+    plain = torch.tensor(right, dtype=torch.float64)
+    margins = torch.tensor(group_margin(right, twins), dtype=torch.float64)
+    group = torch.zeros(len(right))
+    with_margin = plain + weight * margins
+    scaled = [group_advantages(r, group, "std") for r in (plain, with_margin)]
+    torch.testing.assert_close(*scaled, atol=1e-5, rtol=1e-5)  # std + 1e-6
+    centred = [group_advantages(r, group, "none") for r in (plain, with_margin)]
+    torch.testing.assert_close(centred[1], centred[0] * (1 + weight * float(margins.max())))
 
 
 def test_without_perturbed_answers_nothing_can_be_told(context: RewardContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from medrl.cases.perturbation import PerturbationSpec
 from medrl.clinic.phantoms.cases import phantom_cases
 from medrl.environments.pools import templates_of
 from medrl.errors import RecipeError
+from medrl.grading.verdict import Outcome
 from medrl.learning import gathering, reinforcement
 from medrl.learning.groups import Group, Origin
 from medrl.learning.inputs import fingerprint_model
@@ -23,6 +25,7 @@ from medrl.learning.reward_scale import RunningScale
 from medrl.recipe import load_recipe
 from medrl.schema import Recipe
 from tests.learning.conftest import paid_by_tokens, rl_learner, sft_learner, tiny_recipe
+from tests.tiny import verdict
 
 MakeSeeing = Callable[..., Recipe]
 
@@ -134,6 +137,37 @@ def test_perturbed_twins_are_asked_and_nothing_is_learned_from_them(
     for mine, theirs in zip(*steps, strict=True):
         assert torch.equal(mine, theirs)
     assert found["image_reliance"] == pytest.approx(found["accuracy"] - found["perturbed_accuracy"])
+
+
+def test_of_twins_the_gradient_takes_only_what_they_are_worth(
+    recipe_of: MakeSeeing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the perception reward: the same rewards without twins give the same gradient, bit for
+    bit, and other verdicts on the twins alone change none."""
+    reward = {"terms": [{"term": "correct"}, {"term": "perception"}]}
+    stage = {"objective": "grpo", "answers_per_prompt": 4, "perturb": {"kind": "grey"}}
+    learner = rl_learner(recipe_of(stage | {"reward": reward}))
+    groups = learner.rollout(drawn(), 0)
+    assert all(g.twin is not None for g in groups)
+    found: list[list[torch.Tensor]] = []
+
+    def keep(optimizer: torch.optim.Optimizer, loss: float, most: float) -> float:
+        found.append([p.grad.clone() for p in learner.policy.trainable() if p.grad is not None])
+        optimizer.zero_grad()
+        return 0.0
+
+    monkeypatch.setattr(reinforcement, "step_optimizer", keep)
+    opposite = [
+        replace(g, twin=replace(g.twin, verdicts=(verdict(Outcome.CORRECT),) * 4))
+        for g in groups
+        if g.twin is not None
+    ]
+    for asked in (groups, [replace(g, twin=None) for g in groups], opposite):
+        learner.update(asked, 0)
+    with_twins, *others = found
+    assert sum(float(g.abs().sum()) for g in with_twins) > 0
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(with_twins, other, strict=True))
 
 
 def test_no_token_of_a_twin_is_in_what_is_learned(recipe_of: MakeSeeing) -> None:

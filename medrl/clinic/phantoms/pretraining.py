@@ -38,16 +38,17 @@ class LessonHabits:
 
 
 SHARES = {
-    "description": 0.25,
+    "report": 0.15,
+    "description": 0.15,
     "short_answer": 0.25,
     "exam": 0.30,
-    "letters": 0.07,
-    "reading": 0.08,
-    "rule": 0.05,
+    "letters": 0.05,
+    "reading": 0.06,
+    "rule": 0.04,
 }
 """How often each kind of lesson occurs; the names are methods of ``Lessons``."""
 
-_DESCRIBE = ("Describe the picture.", "What does the picture show?", "Write a report.")
+_DESCRIBE = ("Describe the picture.", "What does the picture show?", "What do you see?")
 
 
 class Lessons:
@@ -81,15 +82,22 @@ class Lessons:
         asked, case = self._case()
         return Lesson((asked.picture,), render(case, "think-answer"), self._reply(asked, case))
 
+    def report(self) -> Lesson:
+        """All findings of a picture, in their fixed order."""
+        asked = self._asker.ask(self.rng)
+        modality = MODALITIES[asked.picture.modality]
+        seen = listing(list(modality.findings(asked.picture.attributes).values()))
+        return Lesson((asked.picture,), "Write a report.", f"A {modality.title} with {seen}.")
+
     def letters(self) -> Lesson:
-        """To name the letter under which a text stands; no picture."""
+        """To name the letters of some or all options, each right behind its text; no picture."""
         _, case = self._case()
         while case.reference.kind != "option":
             _, case = self._case()
         options = case.reference.options
-        at = self.rng.randrange(len(options))
-        prompt = f"{option_lines(options)}\nWhich letter has {options[at]}?"
-        return Lesson((), prompt, f"<answer>{LETTERS[at]}</answer>")
+        named = self.rng.sample(range(len(options)), self.rng.randint(2, len(options)))
+        answer = ", ".join(f"{options[at]} ({LETTERS[at]})" for at in named)
+        return Lesson((), option_lines(options), f"{answer}.")
 
     def reading(self) -> Lesson:
         """To answer from findings that are given in words; no picture."""
