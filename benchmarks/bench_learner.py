@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench_model import case
+from bench_model import Question, case
 
 from medrl.grading import Grader
 from medrl.grading.verdict import Outcome, Verdict
@@ -80,4 +80,4 @@ def given_group(
         )
         for answer, reward in zip(answers, rewards, strict=True)
     )
-    return Group(case(number, ""), "", len(prompt), episodes)
+    return Group(case(number, Question("")), "", len(prompt), episodes)

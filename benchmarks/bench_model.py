@@ -13,17 +13,25 @@ length alone: 1.28). With q = 0 an answer never ends, and is as long as it may b
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from pathlib import Path
 from typing import Any
 
 import torch
+from measure import Clock
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LogitsProcessor, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LogitsProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from medrl.cases.case import Case, Provenance, Reference
+from medrl.cases.pictures import PictureFile
 
 PAD, END = "<|pad|>", "<|end|>"
 STAGES = 3
@@ -90,37 +98,39 @@ def save_model(folder: Path, size: ModelSize, mean_length: float | None, seed: i
         mean_length: mean tokens of an answer, its end included; ``None``: it never ends.
     """
     torch.manual_seed(seed)
-    config = Qwen2Config(
-        vocab_size=size.vocabulary,
-        hidden_size=size.hidden,
-        intermediate_size=size.intermediate,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.heads,
-        max_position_embeddings=size.context,
-        tie_word_embeddings=False,
-        pad_token_id=size.vocabulary - 2,
-        eos_token_id=size.vocabulary - 1,
-        bos_token_id=None,
-    )
-    model = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        _write_stages(model, size, 0.0 if mean_length is None else STAGES / mean_length)
+    model = Qwen2ForCausalLM(Qwen2Config(**text_config(size)))
+    write_stages(model, size, mean_length)
     model.save_pretrained(folder)
-    _tokenizer(size).save_pretrained(folder)
+    word_tokenizer(size).save_pretrained(folder)
     return folder
 
 
-def _write_stages(model: Qwen2ForCausalLM, size: ModelSize, leave: float) -> None:
-    """The bigram table: the first hidden dimensions say the stage, the head reads them.
+def text_config(size: ModelSize, marks: int = 0) -> dict[str, Any]:
+    """What a decoder of this size is told; ``marks`` more ids stand behind its vocabulary."""
+    return {
+        "vocab_size": size.vocabulary + marks,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.intermediate,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.heads,
+        "max_position_embeddings": size.context,
+        "tie_word_embeddings": False,
+        "pad_token_id": words(size),
+        "eos_token_id": words(size) + 1,
+        "bos_token_id": None,
+    }
 
-    Args:
-        leave: q, the probability that a word is followed by one of the next stage.
-    """
+
+@torch.no_grad()
+def write_stages(model: PreTrainedModel, size: ModelSize, mean_length: float | None) -> None:
+    """The bigram table: the first hidden dimensions say the stage, the head reads them."""
+    leave = 0.0 if mean_length is None else STAGES / mean_length
     count = words(size)
     stage_W = torch.arange(count) * STAGES // count
-    embedding_VD, head_VD = model.model.embed_tokens.weight, model.lm_head.weight
-    log_odds_VK = torch.full((size.vocabulary, STAGES), NEVER)
+    embedding_VD = model.get_input_embeddings().get_parameter("weight")
+    head_VD = model.get_output_embeddings().get_parameter("weight")
+    log_odds_VK = torch.full((len(head_VD), STAGES), NEVER)
     for stage in range(STAGES):
         embedding_VD[:count, stage] = CERTAIN * (stage_W == stage)
         own, after = stage_W == stage, stage_W == stage + 1
@@ -128,7 +138,7 @@ def _write_stages(model: Qwen2ForCausalLM, size: ModelSize, leave: float) -> Non
         if leave and stage + 1 < STAGES:
             log_odds_VK[:count][after, stage] = _log_odds(leave, int(own.sum()), int(after.sum()))
         elif leave:
-            log_odds_VK[-1, stage] = _log_odds(leave, int(own.sum()), 1)
+            log_odds_VK[count + 1, stage] = _log_odds(leave, int(own.sum()), 1)
     # The last norm gives a vector that is nearly all stage the length sqrt(D) in that direction.
     head_VD[:, :STAGES] = log_odds_VK / size.hidden**0.5
 
@@ -138,13 +148,16 @@ def _log_odds(probability: float, own: int, others: int) -> float:
     return log(probability / others) - log((1 - probability) / own)
 
 
-def _tokenizer(size: ModelSize) -> PreTrainedTokenizerFast:
+def word_tokenizer(size: ModelSize, marks: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Words, padding, end of text, and behind these marks that stand for pictures."""
     ids = {f"w{i}": i for i in range(words(size))} | {PAD: words(size), END: words(size) + 1}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, padding_side="left"
     )
+    made.add_special_tokens({"additional_special_tokens": list(marks)})
+    return made
 
 
 def random_text(size: ModelSize, tokens: int, draw: torch.Generator) -> str:
@@ -153,10 +166,24 @@ def random_text(size: ModelSize, tokens: int, draw: torch.Generator) -> str:
     return " ".join(f"w{i}" for i in ids)
 
 
-def case(number: int, question: str) -> Case:
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        picture: file of the picture it is about, if there is one.
+    """
+
+    text: str
+    picture: Path | None = None
+
+
+def case(number: int, question: Question) -> Case:
     """A case whose prompt is the question and nothing else (template ``{question}``)."""
+    origin = Provenance("random words")
+    shown = (PictureFile(question.picture, origin),) if question.picture else ()
     reference = Reference("option", "A", ("yes", "no"))
-    return Case(f"case-{number}", question, reference, Provenance("random words"))
+    return Case(f"case-{number}", question.text, reference, origin, images=shown)
 
 
 class EndAt(LogitsProcessor):
@@ -166,13 +193,14 @@ class EndAt(LogitsProcessor):
         seconds: what this itself has cost, to be taken off.
     """
 
-    def __init__(self, lengths: Lengths, prompt: int, end: int, device: torch.device) -> None:
+    def __init__(self, lengths: Lengths, prompt: int, end: int, clock: Clock) -> None:
+        self.clock, device = clock, clock.device
         self.last_R = torch.tensor([n for g in lengths for n in g], device=device) + prompt - 1
         self.end, self.seconds = end, 0.0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """``input_ids`` [R, S] so far, ``scores`` [R, V] of the next token."""
-        started = time.perf_counter()
+        started = self.clock.now()
         scores[:, self.end] = torch.where(self.last_R == input_ids.shape[1], 1e6, -1e6)
-        self.seconds += time.perf_counter() - started
+        self.seconds += self.clock.now() - started
         return scores

@@ -78,7 +78,7 @@ class Decoders:
         """Sample with transformers, answers of the given lengths."""
         device, pad = self.policy.device, self.policy.pad_id
         prompt_RS = torch.tensor(prompts, device=device).repeat_interleave(group, 0)
-        end_at = EndAt(lengths, prompt_RS.shape[1], self.policy.stop_ids[0], device)
+        end_at = EndAt(lengths, prompt_RS.shape[1], self.policy.stop_ids[0], self.clock)
         with self.clock.part("generate"), self.policy.arithmetic():
             tokens_RS = self.model.generate(
                 input_ids=prompt_RS,

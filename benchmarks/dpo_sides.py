@@ -7,7 +7,6 @@ default, take the mean loss over all pairs and one AdamW step.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,11 +51,13 @@ class PairJob:
         model: folder of the model.
         steps: pairs of each step.
         token_budget: tokens of one of medrl's micro-batches.
+        computing: see :class:`measure.Clock`.
     """
 
     model: Path
     steps: list[list[Pair]]
     token_budget: int
+    computing: bool = False
 
     def shortened(self, steps: int) -> PairJob:
         """The first steps of it."""
@@ -67,18 +68,20 @@ class MedrlPairs:
     """medrl's parts put together to a DPO step.
 
     Attributes:
+        parameters: of the model.
         clock: part ``learning``.
         lengths: tokens of both answers to each prompt, of each step so far.
     """
 
     def __init__(self, job: PairJob) -> None:
         self.job, self.policy = job, make_policy(job.model)
+        self.parameters = sum(p.numel() for p in self.policy.model.parameters())
         self.reference = ReferenceModel(self.policy)
         self.stage = SFTStage(  # for its optimiser settings
             objective="sft", steps=1, prompts_per_step=1, learning_rate=LEARNING_RATE
         )
         self.optimizer = adamw([(self.policy.trainable(), LEARNING_RATE)], self.stage)
-        self.clock = Clock(self.policy.device)
+        self.clock = Clock(self.policy.device, job.computing)
         self.lengths: list[Lengths] = []
 
     def step(self, index: int) -> None:
@@ -128,7 +131,7 @@ class TRLPairs:
 
     def __init__(self, job: PairJob) -> None:
         self.device = pick_device()
-        self.clock = Clock(self.device)
+        self.clock = Clock(self.device, job.computing)
         self.lengths: list[Lengths] = []
         self.trainer = _Trainer(
             model=AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32),
@@ -150,7 +153,7 @@ class TRLPairs:
     def finish_step(self, started: float) -> None:
         """Book a step that began then."""
         wait(self.device)
-        self.clock.book("learning", time.perf_counter() - started)
+        self.clock.book("learning", self.clock.now() - started)
         self.lengths.append(self.trainer.answer_tokens)
 
 

@@ -7,14 +7,16 @@ backward, clipping, optimiser step).
 
 What is the same: weights, prompts, G, lengths, the reward function, loss (GRPO, mean over each
 answer), AdamW (fused, betas 0.9 and 0.95), learning rate, clipping. What each does its own way, by
-its defaults: how it samples, lays out tokens, computes log-probs and cuts into micro-batches (TRL:
-as many rows as the batch has, unless told otherwise; medrl: its token budget).
+its defaults: how it samples, lays out tokens, computes log-probs, reads pictures and cuts into
+micro-batches (TRL: as many rows as the batch has, unless told otherwise; medrl: its token budget).
+
+Pictures are PNG files. medrl opens them as part of sampling; TRL's data loader does so outside of
+its time, once for every answer.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +24,14 @@ from typing import Any, Protocol
 
 import torch
 from bench_learner import LEARNING_RATE, make_learner, make_policy
-from bench_model import EndAt, Lengths, case
-from datasets import Dataset
+from bench_model import EndAt, Lengths, Question, case
+from bench_sight import official_processor
+from datasets import Dataset, Image
 from measure import Clock, wait
 from transformers import (
+    AutoImageProcessor,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     LogitsProcessorList,
     PreTrainedTokenizerFast,
     PrinterCallback,
@@ -46,26 +51,33 @@ class Job:
 
     Attributes:
         model: folder of the model.
-        steps: prompts of each step; texts.
+        steps: questions of each step; all have a picture, or none has.
         group: G, answers per prompt.
         max_new_tokens: most tokens of an answer.
         beta: coefficient of the KL penalty; 0: no reference model.
         trl_rows: rows of one of TRL's micro-batches; 0: all rows of the step.
         token_budget: tokens of one of medrl's micro-batches.
+        computing: see :class:`measure.Clock`.
     """
 
     model: Path
-    steps: list[list[str]]
+    steps: list[list[Question]]
     group: int
     max_new_tokens: int
     beta: float
     trl_rows: int
     token_budget: int
+    computing: bool = False
 
     @property
     def rows(self) -> int:
         """Answers of a step."""
         return len(self.steps[0]) * self.group
+
+    @property
+    def sees(self) -> bool:
+        """Whether the questions have pictures."""
+        return self.steps[0][0].picture is not None
 
     def shortened(self, steps: int) -> Job:
         """The first steps of it."""
@@ -73,15 +85,17 @@ class Job:
 
 
 def reward_of(text: str) -> float:
-    """A number in [0, 1) that depends on every word: no two answers to a prompt are equal, so no
-    group may be skipped."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+    """A number in [0, 1000) that depends on every word. No two answers to a prompt are equal, so no
+    group may be skipped; and a group's deviation is far above the small number (TRL: 1e-4, medrl:
+    1e-6) that is added to it."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32 * 1000
 
 
 class MedrlSide:
     """medrl's steps.
 
     Attributes:
+        parameters: of the model.
         clock: parts ``sampling`` and ``learning``.
         lengths: of each step so far.
     """
@@ -91,12 +105,13 @@ class MedrlSide:
         self.learner = make_learner(
             policy, len(job.steps[0]), job.group, job.max_new_tokens, job.beta, job.token_budget
         )
-        self.clock = Clock(policy.device)
+        self.parameters = sum(p.numel() for p in policy.model.parameters())
+        self.clock = Clock(policy.device, job.computing)
         self.lengths: list[Lengths] = []
 
     def step(self, index: int) -> None:
         """One step on the prompts of that number."""
-        cases = [case(n, text) for n, text in enumerate(self.job.steps[index])]
+        cases = [case(n, question) for n, question in enumerate(self.job.steps[index])]
         with self.clock.part("sampling"):
             groups = [_rewarded(g) for g in self.learner.rollout(lambda attempt: cases, index)]
         with self.clock.part("learning"):
@@ -111,22 +126,31 @@ def _rewarded(group: Group) -> Group:
 
 
 class _Trainer(GRPOTrainer):
-    """TRL's trainer with a stopwatch around what makes up sampling; nothing else is changed."""
+    """TRL's trainer with a stopwatch around what makes up sampling; nothing else is changed.
 
+    Attributes:
+        clock: what the stopwatch reads.
+        prompt_ids: what was read last, one prompt per answer.
+    """
+
+    clock: Clock
     sampling_seconds = 0.0
+    prompt_ids: Sequence[list[int]] = ()
 
     def _generate(self, prompts: list[Any]) -> Any:
-        return self._timed(super()._generate, prompts)
+        result = self._timed(super()._generate, prompts)
+        self.prompt_ids = result[0]
+        return result
 
     def _calculate_rewards(self, *args: Any) -> Any:
         return self._timed(super()._calculate_rewards, *args)
 
     def _timed(self, function: Callable[..., Any], *args: Any) -> Any:
         wait(self.accelerator.device)
-        started = time.perf_counter()
+        started = self.clock.now()
         result = function(*args)
         wait(self.accelerator.device)
-        self.sampling_seconds += time.perf_counter() - started
+        self.sampling_seconds += self.clock.now() - started
         return result
 
 
@@ -139,39 +163,45 @@ class TRLSide:
     Attributes:
         clock: parts ``sampling`` and ``learning``.
         lengths: of each step so far.
+        written, rewards: token ids of the last step's answers, and their rewards.
     """
 
     def __init__(self, job: Job, forced: Sequence[Lengths] | None) -> None:
         self.job, self.forced, self.device = job, forced, pick_device()
-        self.clock = Clock(self.device)
+        self.clock = Clock(self.device, job.computing)
         self.lengths: list[Lengths] = []
-        model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+        loader = AutoModelForImageTextToText if job.sees else AutoModelForCausalLM
+        model: Any = loader.from_pretrained(job.model, dtype=torch.float32)
         self.generate, model.generate = model.generate, self._generate
-        self.end = model.config.eos_token_id
-        self.written: list[int] = []
+        self.end = model.config.get_text_config().eos_token_id
+        self.written: list[list[int]] = []
+        self.rewards: list[float] = []
         self.hook: EndAt | None = None
         self.trainer = _Trainer(
             model=model.to(self.device),
             reward_funcs=self._reward,
             args=grpo_config(job, self.device),
-            train_dataset=Dataset.from_list([{"prompt": p} for step in job.steps for p in step]),
-            processing_class=PreTrainedTokenizerFast.from_pretrained(job.model),
+            train_dataset=_dataset([question for step in job.steps for question in step]),
+            processing_class=_processing(job, model),
         )
+        self.trainer.clock = self.clock
 
     def _generate(self, **inputs: Any) -> torch.Tensor:
         if self.forced is not None:
             lengths = self.forced[self.trainer.state.global_step]
             prompt = inputs["input_ids"].shape[1]
-            self.hook = EndAt(lengths, prompt, self.end, self.device)
+            self.hook = EndAt(lengths, prompt, self.end, self.clock)
             inputs["logits_processor"] = LogitsProcessorList([self.hook])
         result: torch.Tensor = self.generate(**inputs)
         return result
 
     def _reward(
-        self, completions: list[str], completion_ids: list[list[int]], **columns: Any
+        self, completions: list[Any], completion_ids: list[list[int]], **columns: Any
     ) -> list[float | None]:
-        self.written = [len(ids) for ids in completion_ids]
-        return [reward_of(text) for text in completions]
+        self.written = completion_ids
+        texts = [c[0]["content"] for c in completions] if self.job.sees else completions
+        self.rewards = [reward_of(text) for text in texts]
+        return [*self.rewards]
 
     def run(self, before: Callable[[int], None]) -> None:
         """All steps of the job; ``before`` is called before each, outside of its time."""
@@ -180,16 +210,34 @@ class TRLSide:
     def finish_step(self, started: float) -> None:
         """Book a step that began then."""
         wait(self.device)
-        seconds = time.perf_counter() - started
+        seconds = self.clock.now() - started
         hook = self.hook.seconds if self.hook else 0.0
         sampling = self.trainer.sampling_seconds
         self.clock.book("sampling", sampling - hook)
         self.clock.book("learning", seconds - sampling)
         self.trainer.sampling_seconds = 0.0
-        group = self.job.group
-        self.lengths.append(
-            [self.written[i : i + group] for i in range(0, len(self.written), group)]
-        )
+        lengths, group = [len(ids) for ids in self.written], self.job.group
+        self.lengths.append([lengths[i : i + group] for i in range(0, len(lengths), group)])
+
+
+def _dataset(questions: Sequence[Question]) -> Dataset:
+    """As TRL wants it: with pictures questions are said by a user."""
+    if questions[0].picture is None:
+        return Dataset.from_list([{"prompt": question.text} for question in questions])
+    rows = [
+        {"prompt": [{"role": "user", "content": q.text}], "image": str(q.picture)}
+        for q in questions
+    ]
+    return Dataset.from_list(rows).cast_column("image", Image())
+
+
+def _processing(job: Job, model: Any) -> Any:
+    """What makes inputs of questions: a tokenizer, or the processor that ``transformers`` has."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(job.model)
+    if not job.sees:
+        return tokenizer
+    image_processor = AutoImageProcessor.from_pretrained(job.model, backend="pil")
+    return official_processor(image_processor, tokenizer, model.config)
 
 
 class _Stepper(Protocol):

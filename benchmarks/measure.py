@@ -28,12 +28,18 @@ def wait(device: torch.device) -> None:
 class Clock:
     """Seconds spent in named parts, one number per repetition.
 
+    Args:
+        computing: count what this process computes, on all its threads, and not what it waits for
+            others that use the machine.
+
     Attributes:
+        now: seconds since some time.
         seconds: of each part, in order of repetition.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, computing: bool = False) -> None:
         self.device = device
+        self.now = time.process_time if computing else time.perf_counter
         self.seconds: dict[str, list[float]] = {}
         # Everything loaded so far is here to stay; looking through it each time would take longer
         # than what is measured.
@@ -48,13 +54,13 @@ class Clock:
         started = self.start()
         yield
         wait(self.device)
-        self.book(name, time.perf_counter() - started)
+        self.book(name, self.now() - started)
 
     def start(self) -> float:
         """The time now, with nothing left to be done."""
         gc.collect()
         wait(self.device)
-        return time.perf_counter()
+        return self.now()
 
     def book(self, name: str, seconds: float) -> None:
         """Add what was timed elsewhere."""

@@ -204,7 +204,7 @@ def _fitting(
     """
     policy = examiner.policy
     if options.protocol == "generated":
-        return fitting(policy, cases, recipe.prompt, recipe.evaluation.max_new_tokens)[0]
+        return fitting(policy, cases, recipe.evaluation_prompt, recipe.evaluation.max_new_tokens)[0]
     form = form_of(source, options.continuation)
     # Not the tokens themselves: those of pictures weigh megabytes a case.
     return keep_measurable(lambda case: len(encode(policy, case, form)), cases)[0]
@@ -254,8 +254,9 @@ def _in_writing(
         if 1 < options.samples >= k
     }
     form = form_of(paper.source)
-    samples = answer_samples(paper.cases, rows, form, recipe.prompt, params, paper.suffix)
-    config = generated_config(recipe.prompt, options.samples, recipe.grader.model_dump())
+    template = recipe.evaluation_prompt
+    samples = answer_samples(paper.cases, rows, form, template, params, paper.suffix)
+    config = generated_config(template, options.samples, recipe.grader.model_dump())
     examined = Examined(paper.title, options.protocol, samples, config, summary, paper.set_aside)
     return examined, flat(rows), as_records(flat(rows))
 

@@ -116,6 +116,9 @@ class EvaluationSpec(Part):
     """How the model is evaluated before and after training."""
 
     sets: dict[str, DataSpec] = Field(default_factory=dict)
+    prompt: str = ""
+    """Template or pool to evaluate with, and to find out how hard cases are; empty: that of
+    training."""
     max_new_tokens: Positive = 128
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy."""
@@ -139,7 +142,7 @@ class Recipe(Part):
     """Which pairings of condition and question the clinic keeps for the out-of-distribution set."""
     model: ModelSpec
     prompt: str = "think-answer"
-    """Template name or a text with {question} and {options}."""
+    """Template name, a text with {question} and {options}, or a pool of them (``pool:diverse``)."""
     train: TrainSpec
     """One data set, or a list of several to be mixed."""
     difficulty: DifficultySpec | None = None
@@ -152,6 +155,11 @@ class Recipe(Part):
     keep_checkpoints: Positive = 2
     episodes_kept: Annotated[int, Field(ge=0)] = 2
     """Episodes of each step written to the run folder for browsing."""
+
+    @property
+    def evaluation_prompt(self) -> str:
+        """The template or pool that test questions are asked with."""
+        return self.evaluation.prompt or self.prompt
 
     @property
     def train_sets(self) -> tuple[DataSpec, ...]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -230,7 +231,7 @@ def _drawn(
 def _reading(recipe: Recipe) -> dict[str, Any]:
     """How a model is asked and read."""
     return {
-        "prompt": recipe.prompt,
+        "prompt": recipe.evaluation_prompt,
         "chat": recipe.model.chat,
         "grader": recipe.grader.model_dump(mode="json"),
     }
@@ -295,11 +296,14 @@ def _answers(
     for set_name, cases in sets.items():
         for name, start in study.starts.items():
             params = SamplingParams(start.max_new_tokens or recipe.evaluation.max_new_tokens, 0.0)
+            asks = replace(examiner, template=start.prompt or examiner.template)
             asked = {
                 "model": model,
                 "cases": fingerprint_cases(cases),
                 **_reading(recipe),
-                **start.model_dump() | {"max_new_tokens": params.max_new_tokens},
+                **start.model_dump(),
+                "prompt": asks.template,
+                "max_new_tokens": params.max_new_tokens,
             }
             path = run / f"study-{set_name}-{name}.json"
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -307,7 +311,7 @@ def _answers(
                 title, began = f"{run.name} {set_name} {name}", time.monotonic()
                 with display.counting(title, len(cases)) as advance:
                     seeded = generator(recipe.seed, "study", device=examiner.policy.device)
-                    rows = examiner.ask(
+                    rows = asks.ask(
                         cases,
                         params,
                         seeded,
@@ -325,7 +329,7 @@ def _answers(
             score = study.score
             yield (
                 (set_name, name),
-                found if score is None else pay_rows(examiner, score, cases, found),
+                found if score is None else pay_rows(asks, score, cases, found),
             )
 
 

@@ -43,8 +43,11 @@ class Arm(Part):
 
 
 class Start(Part):
-    """How an answer is made to begin, and where it is cut off; empty: as the model likes."""
+    """How a model is asked, how its answer is made to begin, and where it is cut off; empty: as the
+    recipe asks, and as the model likes."""
 
+    prompt: str = ""
+    """Template or pool (``pool:unseen``) for all arms; empty: what their recipe evaluates with."""
     prefill: str = ""
     until: str = ""
     max_new_tokens: Positive | None = None
@@ -122,8 +125,8 @@ class Study(Part):
 
 
 STUDY_PARTS: tuple[type[Part], ...] = (
-    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim, RewardSpec),
-    *(Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
+    *(Study, Arm, Start, Claim, LevelClaim, QualityClaim, TrainingClaim),
+    *(RewardSpec, Cell, Contrast, Reading, SetSpec, DrawSpec, FigureSpec, CurveSpec),
 )
 """All mappings of a study file."""
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TOY = ("--hidden", "32", "--layers", "1", "--repeat", "1")
 PROMPTS, GROUP = 2, 2
+FRAME = {"qwen2_vl": 2, "idefics3": 3, "llava": 0}
+"""Tokens that a family puts around a picture."""
 
 
 def run(script: str, out: Path, *options: str) -> dict[str, Any]:
@@ -66,6 +69,39 @@ def test_against_trl_with_ragged_answers_a_reference_and_pairs(tmp_path: Path) -
     both_did_the_same(pairs)
     assert set(pairs["ratios"]) == {"step", "learning"}
     assert pairs["sides"]["trl"]["answer_tokens"] == [PROMPTS * 2 * 6]
+
+
+def test_against_trl_with_pictures(tmp_path: Path) -> None:
+    asked = [option for family in FRAME for option in ("--see", f"{family},3")]
+    options = ("--shape", "12,6", "--no-memory", "--computing")
+    rows = against_trl(tmp_path / "pictures", *asked, *options)["rows"]
+    assert [row["row"]["family"] for row in rows] == list(FRAME)
+    for row, frame in zip(rows, FRAME.values(), strict=True):
+        both_did_the_same(row)
+        assert set(row["ratios"]) == {"step", "sampling", "learning"}
+        assert row["sides"]["trl"]["answer_tokens"] == [PROMPTS * GROUP * 6]
+        assert row["same_work"]["prompt_tokens"] == frame + 3 * 3 + 12
+        apart = row["same_work"]["gradient"]  # the script refuses what is not small
+        assert 0 < apart["all"] < 1e-3 and 0 < apart["eyes"] < 1e-3
+
+
+def test_sides_that_do_not_the_same_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import grpo_sides
+    from against_trl import Row, Settings, make_job
+    from bench_model import ModelSize
+    from same_work import same_work
+
+    row = Row("fixed", 12, 6, 2, family="llava", side=3)
+    job = make_job(row, Settings(ModelSize.of(32, 1, 60), 2, False, 0), tmp_path, 1)
+    assert isinstance(job, grpo_sides.Job)
+    told = grpo_sides.grpo_config(job, torch.device("cpu"))
+    told.scale_rewards = "none"
+    monkeypatch.setattr(grpo_sides, "grpo_config", lambda *_: told)
+    with pytest.raises(ValueError, match="gradients on the same answers differ"):
+        same_work(job)
 
 
 def test_decoder_writes_what_generate_writes(tmp_path: Path) -> None:

@@ -173,6 +173,26 @@ def test_training_itself_is_tabulated_drawn_and_claimed_about(
             run(study_file(tmp_path, tiny("qwen2"), **changed))
 
 
+def test_a_start_may_ask_in_other_words(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    prompts = {"free": "", "pool": "pool:unseen", "echo": "{question}"}
+    starts = {name: {"prompt": prompt} for name, prompt in prompts.items()}
+    claim = {
+        "name": "Other words",
+        "of": "correct",
+        "more": {"arm": "ppo", "set": "test-id", "start": "pool"},
+        "less": {"arm": "ppo", "set": "test-id"},
+    }
+    path = study_file(tmp_path, tiny("qwen2"), starts=starts, claims=[claim])
+    assert len(run(path)["claims"]) == 1
+    texts = []
+    for name, prompt in prompts.items():
+        kept = tmp_path / "runs" / "toy-clinic0" / "ppo-0" / f"study-test-id-{name}.json"
+        found = json.loads(kept.read_text())
+        assert found["asked"]["prompt"] == (prompt or "think-answer")
+        texts.append([row["text"] for row in found["rows"]])
+    assert texts[0] != texts[1] != texts[2] != texts[0]
+
+
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     arms = {"whole": {}, "half": {"of": "whole", "after": "first"}}
     pairs = {"source": "clinic:pairs-test", "size": 4}

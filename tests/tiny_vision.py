@@ -1,4 +1,4 @@
-"""Tiny random vision-language models of four families, each with the processor of its kind."""
+"""Tiny random vision-language models of five families, each with the processor of its kind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from transformers import (
     CLIPVisionConfig,
+    Gemma3Config,
     Idefics3Config,
     LlamaConfig,
     LlavaConfig,
@@ -20,17 +21,19 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2VLConfig,
+    SiglipVisionConfig,
     SmolVLMConfig,
 )
 from transformers.models.auto.modeling_auto import AutoModelForImageTextToText
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from tests.tiny import END, USUAL, tokenizer
 
-SEEING = ("qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "llava")
+SEEING = ("qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "llava", "gemma3")
 
 Parts = tuple[Any, PreTrainedTokenizerFast]
 """Image processor and tokenizer."""
@@ -43,6 +46,11 @@ _TILE_MARKS = (
     "<end_of_utterance>",
     *(f"<row_{r + 1}_col_{c + 1}>" for r in range(6) for c in range(6)),
 )
+_GEMMA_MARKS = {
+    "image_token": "<image_soft_token>",
+    "boi_token": "<start_of_image>",
+    "eoi_token": "<end_of_image>",
+}
 
 
 @lru_cache(maxsize=4)
@@ -131,12 +139,44 @@ def _llava(kind: str) -> tuple[PreTrainedConfig, Parts]:
     return config, (pictures, marks)
 
 
+def _gemma(kind: str) -> tuple[PreTrainedConfig, Parts]:
+    """Sixteen tokens a picture, more than a sliding window; one layer slides, one sees all."""
+    own = Tokenizer.from_str(tokenizer().backend_tokenizer.to_str())
+    marks = PreTrainedTokenizerFast(
+        tokenizer_object=own, eos_token=END, pad_token=END, extra_special_tokens=_GEMMA_MARKS
+    )
+    image, start, end = marks.convert_tokens_to_ids(list(_GEMMA_MARKS.values()))
+    vision = SiglipVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=4,
+        vision_use_head=False,
+    )
+    text = {**USUAL, "vocab_size": len(marks), "head_dim": 8, "sliding_window": 6}
+    text |= {"layer_types": ["sliding_attention", "full_attention"]}
+    text |= {"bos_token_id": marks.eos_token_id, "eos_token_id": marks.eos_token_id}
+    config = Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=16,
+        image_token_index=image,
+        boi_token_index=start,
+        eoi_token_index=end,
+    )
+    pictures = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
+    return config, (pictures, marks)
+
+
 _MAKERS: dict[str, Callable[[str], tuple[PreTrainedConfig, Parts]]] = {
     "qwen2_vl": _qwen,
     "qwen2_5_vl": _qwen,
     "idefics3": _tiles,
     "smolvlm": _tiles,
     "llava": _llava,
+    "gemma3": _gemma,
 }
 
 

@@ -141,7 +141,7 @@ def _cases(recipe: Recipe, settings: Settings, examiner: Examiner, plan: Plan) -
     if settings.size is not None:
         asked = tuple(spec.model_copy(update={"size": settings.size}) for spec in asked)
     cases = mixed_cases(asked, examiner.grader, recipe.clinic_seed)
-    return fitting(examiner.policy, cases, recipe.prompt, plan.max_new_tokens)[0]
+    return fitting(examiner.policy, cases, examiner.template, plan.max_new_tokens)[0]
 
 
 def _yardsticks(cases: Sequence[Case], tag: str | None) -> Yardsticks:

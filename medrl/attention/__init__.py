@@ -4,7 +4,7 @@ A model of ``transformers`` is used as it is. Its attention is told, by a *struc
 the forward call, which tokens see which; without a structure it does what it always did.
 """
 
-from medrl.attention.decoding import DecodeCache, Prefill
+from medrl.attention.decoding import DecodeCache, Prefill, read_prompts
 from medrl.attention.grouped import GroupedRow, Span
 from medrl.attention.interface import Rule, Structure, forward, install
 
@@ -17,4 +17,5 @@ __all__ = [
     "Structure",
     "forward",
     "install",
+    "read_prompts",
 ]

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from medrl.attention.grouped import GroupedRow, Span
-from medrl.attention.interface import Rule
+from medrl.attention.interface import Rule, forward
+from medrl.prompt import Media, blocks, join_media, positions
 
 FIRST_ROOM = 32
 """Tokens a row has room for at first; the room doubles when it is full."""
@@ -32,6 +34,7 @@ class Prefill(GroupedRow):
     Args:
         lengths: tokens of each prompt.
         next_positions: position of what follows each prompt, if it is not its length (images).
+        blocks_S: see :class:`medrl.attention.grouped.GroupedRow`.
     """
 
     def __init__(
@@ -39,12 +42,13 @@ class Prefill(GroupedRow):
         lengths: Sequence[int],
         device: torch.device | str,
         next_positions: Sequence[int] | None = None,
+        blocks_S: torch.Tensor | None = None,
     ) -> None:
         spans, start = [], 0
         for length in lengths:
             spans.append(Span(start, start + length))
             start += length
-        super().__init__(spans, device)
+        super().__init__(spans, device, blocks_S)
         self.lengths = list(lengths)
         self.next_positions = list(lengths if next_positions is None else next_positions)
         self.layers: dict[int, KeyValues] = {}
@@ -68,6 +72,30 @@ class Prefill(GroupedRow):
 
         self.layers[layer] = KeyValues(per_prompt(key_1KSD), per_prompt(value_1KSD))
         return super().attend(layer, query_1HSD, key_1KSD, value_1KSD, rule)
+
+
+def read_prompts(
+    trunk: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    media: Sequence[Media | None],
+    device: torch.device | str,
+) -> tuple[Prefill, torch.Tensor]:
+    """Read P prompts in one row: (their keys and values, last hidden state of each [P, hidden]).
+
+    Args:
+        trunk: the model without its head.
+        prompts: token ids of each.
+    """
+    pairs = list(zip(prompts, media, strict=True))
+    where = [positions(one, 0, len(ids)) for ids, one in pairs]
+    blocks_S = torch.cat([blocks(one, 0, len(ids)) for ids, one in pairs])
+    next_positions = [int(w.max()) + 1 for w in where]
+    prefill = Prefill([len(ids) for ids in prompts], device, next_positions, blocks_S)
+    tokens_1S = torch.tensor([[i for ids in prompts for i in ids]], device=device)
+    positions_XS = torch.cat(where, 1).to(device)
+    hidden_1SD = forward(trunk, tokens_1S, positions_XS, prefill, **join_media(media, device))
+    last_P = torch.tensor([span.end - 1 for span in prefill.spans], device=device)
+    return prefill, hidden_1SD[0, last_P]
 
 
 class DecodeCache:

@@ -1,5 +1,7 @@
 """A row of spans: contexts that begin anew, and continuations that see one context before them.
 
+A token sees what is before it, and in a *block* (an image, in some models) what is behind it too.
+
 With a context per prompt and a continuation per answer, each prompt is computed once and every
 gradient is exact. Without continuations the row is an ordinary packed one.
 
@@ -18,7 +20,7 @@ from functools import cached_property
 
 import torch
 
-from medrl.attention.interface import Rule, masked
+from medrl.attention.interface import Rule, causal_mask, masked
 from medrl.attention.merged import merged_attention
 
 WASTE = 1.15
@@ -46,12 +48,14 @@ class Bucket:
         index_RL: place in the row of each token; padding repeats the span's first token.
         real_RL: False on padding.
         context_RC, context_real_RC: the same for the contexts of the spans (C is 0 without).
+        seen_RLL: True where a token of a span sees a token of it; ``None``: what is before.
     """
 
     index_RL: torch.Tensor
     real_RL: torch.Tensor
     context_RC: torch.Tensor
     context_real_RC: torch.Tensor
+    seen_RLL: torch.Tensor | None
 
 
 class GroupedRow:
@@ -59,11 +63,20 @@ class GroupedRow:
 
     Args:
         spans: in the order of the row; continuations directly behind their context.
+        blocks_S: tokens of one span with one number, 0 or more, see each other both ways; -1: no
+            block. ``None``: there are none.
     """
 
-    def __init__(self, spans: Sequence[Span], device: torch.device | str) -> None:
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        device: torch.device | str,
+        blocks_S: torch.Tensor | None = None,
+    ) -> None:
         self.spans = spans
         self.device = device
+        there_are = blocks_S is not None and bool((blocks_S >= 0).any())
+        self.blocks_S = blocks_S.to(device) if blocks_S is not None and there_are else None
         self.longest = max(
             (s.length + (spans[s.context].length if s.context is not None else 0) for s in spans),
             default=0,
@@ -87,7 +100,21 @@ class GroupedRow:
 
     def _bucket(self, spans: list[Span]) -> Bucket:
         contexts = [Span(0, 0) if s.context is None else self.spans[s.context] for s in spans]
-        return Bucket(*_places(spans, self.device), *_places(contexts, self.device))
+        index_RL, real_RL = _places(spans, self.device)
+        return Bucket(
+            index_RL, real_RL, *_places(contexts, self.device), self._seen(index_RL, real_RL)
+        )
+
+    def _seen(self, index_RL: torch.Tensor, real_RL: torch.Tensor) -> torch.Tensor | None:
+        if self.blocks_S is None:
+            return None
+        block_RL = self.blocks_S[index_RL].masked_fill(~real_RL, -1)
+        inside_RL = block_RL >= 0
+        if not inside_RL.any():
+            return None
+        same_RLL = (block_RL[:, :, None] == block_RL[:, None, :]) & inside_RL[:, None, :]
+        length = index_RL.shape[1]
+        return same_RLL | causal_mask(length, length, index_RL.device)
 
     @cached_property
     def continued(self) -> list[tuple[slice, slice]]:
@@ -169,4 +196,6 @@ def _bucket_mask(bucket: Bucket, window: int | None) -> torch.Tensor:
     real_RM = torch.cat([bucket.context_real_RC, torch.ones_like(bucket.real_RL)], 1)
     distance_RLM = own_RL[:, :, None] - place_RM[:, None, :]
     seen_RLM = (distance_RLM >= 0) & real_RM[:, None, :]
+    if bucket.seen_RLL is not None:
+        seen_RLM[:, :, bucket.context_RC.shape[1] :] = bucket.seen_RLL
     return seen_RLM if window is None else seen_RLM & (distance_RLM < window)

@@ -15,7 +15,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
-    from medrl.attention.grouped import GroupedRow
+    from medrl.attention.grouped import Bucket, GroupedRow
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -48,8 +48,9 @@ class _Merged(torch.autograd.Function):
         )
         out_SHD = query_SHD.new_empty(query_SHD.shape)
         lse_SH = query_SHD.new_empty(query_SHD.shape[:2], dtype=_wide(query_SHD.dtype))
-        for index_RL, real_RL, query, key, value in _own(row, query_SHD, key_SKD, value_SKD):
-            out, lse = _flash(query, key, value, 0.0, True, scale=scale)
+        for bucket, query, key, value, mask in _own(row, query_SHD, key_SKD, value_SKD):
+            index_RL, real_RL = bucket.index_RL, bucket.real_RL
+            out, lse = _flash(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
             real_N = index_RL[real_RL]
             out_SHD[real_N] = out.transpose(1, 2)[real_RL]
             lse_SH[real_N] = lse.transpose(1, 2)[real_RL].to(lse_SH.dtype)
@@ -73,10 +74,13 @@ class _Merged(torch.autograd.Function):
         query_SHD, key_SKD, value_SKD = (x[0].transpose(0, 1) for x in inputs)
         grad_SHD, row, scale = grad_1SHD[0], ctx.row, ctx.scale
         d_query, d_key, d_value = (torch.empty_like(x) for x in (query_SHD, key_SKD, value_SKD))
-        for index_RL, real_RL, query, key, value in _own(row, query_SHD, key_SKD, value_SKD):
+        for bucket, query, key, value, mask in _own(row, query_SHD, key_SKD, value_SKD):
+            index_RL, real_RL = bucket.index_RL, bucket.real_RL
             grad = (grad_SHD[index_RL] * real_RL[..., None, None]).transpose(1, 2)
             out, lse = out_SHD[index_RL].transpose(1, 2), lse_SH[index_RL].transpose(1, 2)
-            parts = _flash_backward(grad, query, key, value, out, lse, 0.0, True, scale=scale)
+            parts = _flash_backward(
+                grad, query, key, value, out, lse, 0.0, mask is None, attn_mask=mask, scale=scale
+            )
             real_N = index_RL[real_RL]
             for whole, part in zip((d_query, d_key, d_value), parts, strict=True):
                 part_RLHD = _fold(part, whole.shape[1]).transpose(1, 2)
@@ -98,8 +102,9 @@ class _Merged(torch.autograd.Function):
 
 def _own(
     row: GroupedRow, query_SHD: torch.Tensor, key_SKD: torch.Tensor, value_SKD: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Each bucket's places, and its queries, keys and values [R, H, L, D].
+) -> Iterator[tuple[Bucket, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+    """Each bucket with its queries, keys and values [R, H, L, D] and its mask, if causal is not
+    all there is to it: [R, 1, L, L], what is added to scores.
 
     Padding stands behind a span, where a causal query never looks.
     """
@@ -110,7 +115,11 @@ def _own(
         )
         if repeats > 1:
             key, value = (x.repeat_interleave(repeats, 1) for x in (key, value))
-        yield bucket.index_RL, bucket.real_RL, query, key, value
+        mask = None
+        if bucket.seen_RLL is not None:
+            mask = query.new_zeros(bucket.seen_RLL.shape).masked_fill(~bucket.seen_RLL, -torch.inf)
+            mask = mask[:, None]
+        yield bucket, query, key, value, mask
 
 
 def _across(

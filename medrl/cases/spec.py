@@ -84,15 +84,15 @@ class DataSpec(Part):
                 f"length is not for {self.source}, whose questions are made as they are needed; "
                 "use clues: {min: 1, max: 2}"
             )
-        if clinic and self.kinds:
-            raise ValueError(
-                f"kinds is not for {self.source}; name the set of the kind that is wanted, as in "
-                "source: clinic:phantoms-open-train"
-            )
         if clinic and self.balanced:
             raise ValueError(
                 f"balanced is not for {self.source}, whose answers are drawn evenly; "
                 "leave balanced out"
+            )
+        if clinic and self.kinds:
+            raise ValueError(
+                f"kinds is not for {self.source}; name the set of the kind that is wanted, as in "
+                "source: clinic:phantoms-open-train"
             )
         if not clinic and self.clues is not None:
             raise ValueError(

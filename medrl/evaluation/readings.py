@@ -43,7 +43,7 @@ class TrainingClaim(Contrast):
     beyond: Contrast | None = None
     """If given, what exceeds ``by`` is by how much more the difference is than this one."""
     by: float = 0.0
-    """In the metric's unit: tokens, or a share."""
+    """In the metric's unit: tokens, a norm, or a share."""
 
     @property
     def contrasts(self) -> list[Contrast]:
@@ -57,8 +57,10 @@ class TrainingClaim(Contrast):
             yield from (contrast.more, contrast.less)
 
 
-def unit_of(metric: str) -> str:
-    """``tokens``, or ``points`` for shares and rewards, which are shown times 100."""
+def unit_of(metric: str) -> Literal["tokens", "norm", "points"]:
+    """``tokens``, ``norm`` of gradients, or ``points`` for shares and rewards, shown times 100."""
+    if "norm" in metric:
+        return "norm"
     return "tokens" if "tokens" in metric else "points"
 
 

@@ -22,7 +22,7 @@ import torch
 
 from medrl.attention import GroupedRow, Span
 from medrl.learning.groups import Group, Origin
-from medrl.prompt import Media, join_media, positions
+from medrl.prompt import Media, blocks, join_media, kinds, positions
 
 Mode = Literal["plain", "packed", "shared"]
 ModeChoice = Literal["auto", "plain", "packed", "shared"]
@@ -84,7 +84,8 @@ class Layout:
         positions_XRS: position ids on X axes: 1 for text.
         attention_RS: 1 on real tokens; only for the plain way.
         structure: who sees whom; only for the other two (R is 1 then).
-        media: images in the order in which their tokens stand, by the name of the argument.
+        media: images in the order in which their tokens stand, by the name of the argument; the
+            plain way also tells the model which tokens are theirs.
         predicting_N: place in the R * S outputs that predicts each policy token.
         targets_N: the policy tokens.
         cell_N: place of each in the grid [B, A].
@@ -133,13 +134,14 @@ def lay_out(
         targets += [member.token_ids[t] for t in written[b]]
         cells += range(b * longest, b * longest + len(written[b]))
     attention = None if rows.real is None else torch.tensor(rows.real, device=device)
-    structure = None if rows.spans is None else GroupedRow(rows.spans, device)
+    structure = None if rows.spans is None else GroupedRow(rows.spans, device, rows.blocks_S)
+    told = kinds(rows.media, len(rows.tokens[0]), device) if mode == "plain" else {}
     return Layout(
         torch.tensor(rows.tokens, device=device),
         rows.positions_XRS.to(device),
         attention,
         structure,
-        join_media(rows.media, device),
+        join_media(rows.media, device) | told,
         torch.tensor(predicting, device=device),
         torch.tensor(targets, device=device),
         torch.tensor(cells, device=device),
@@ -153,6 +155,7 @@ class _Rows:
     positions_XRS: torch.Tensor
     real: list[list[int]] | None
     spans: list[Span] | None
+    blocks_S: torch.Tensor | None
     media: list[Media | None]
 
 
@@ -169,12 +172,13 @@ def _plain(members: Sequence[Member], pad_id: int) -> tuple[_Rows, _Places]:
         real.append([1] * member.length + [0] * padding)
     where = torch.stack([positions(m.media, 0, longest) for m in members], 1)
     places: _Places = [range(b * longest, (b + 1) * longest) for b in range(len(members))]
-    return _Rows(tokens, where, real, None, [m.media for m in members]), places
+    return _Rows(tokens, where, real, None, None, [m.media for m in members]), places
 
 
 def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
     tokens: list[int] = []
     where: list[torch.Tensor] = []
+    within: list[torch.Tensor] = []
     spans: list[Span] = []
     media: list[Media | None] = []
     places: list[Sequence[int]] = [()] * len(members)
@@ -183,6 +187,7 @@ def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
         first = len(tokens)
         tokens.extend(member.token_ids[start:end])
         where.append(positions(member.media, start, end))
+        within.append(blocks(member.media, start, end))
         spans.append(Span(first, len(tokens), context))
         if start == 0:
             media.append(member.media)
@@ -197,7 +202,8 @@ def _one_row(members: Sequence[Member], mode: Mode) -> tuple[_Rows, _Places]:
             prefix = append(first, 0, shared, None)
         for b in rows:
             places[b] = [*prefix, *append(members[b], shared, members[b].length, context)]
-    return _Rows([tokens], torch.cat(where, 1)[:, None], None, spans, media), places
+    where_X1S, blocks_S = torch.cat(where, 1)[:, None], torch.cat(within)
+    return _Rows([tokens], where_X1S, None, spans, blocks_S, media), places
 
 
 def _together(members: Sequence[Member], mode: Mode) -> list[list[int]]:

@@ -26,8 +26,7 @@ def check_memory(recipe: Recipe, policy: Policy) -> None:
     Raises:
         ModelError: with both numbers.
     """
-    trained = sum(p.numel() for p in policy.trainable())
-    total = sum(p.numel() for p in policy.model.parameters())
+    trained, total = policy.sizes()
     needed, there = training_bytes(recipe, total, trained), memory_bytes(policy.device.type)
     if needed > there:
         raise ModelError(

@@ -69,6 +69,11 @@ class Policy:
         """Parameters that training changes, in a fixed order."""
         return trainable(self.model)
 
+    def sizes(self) -> tuple[int, int]:
+        """Parameters that training changes, and all of them."""
+        trained = sum(p.numel() for p in self.trainable())
+        return trained, sum(p.numel() for p in self.model.parameters())
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no special tokens added."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -177,7 +177,8 @@ class Parts:
 
 
 def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
-    """An examiner with the recipe's prompt and grader for its model, or for another one.
+    """An examiner with the recipe's grader and its prompt for test questions; for its model, or for
+    another one.
 
     Raises:
         ModelError: see :func:`medrl.learning.policy.load_policy`.
@@ -189,7 +190,7 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
     sampler = build_sampler(recipe.sampler, policy)
     spec = recipe.grader
     grader = Grader(format=spec.format, strict_start=spec.strict_start, forms=spec.forms)
-    return Examiner(policy, sampler, recipe.prompt, grader)
+    return Examiner(policy, sampler, recipe.evaluation_prompt, grader)
 
 
 def prepare(recipe: Recipe) -> Parts:
@@ -219,17 +220,21 @@ def prepare(recipe: Recipe) -> Parts:
     ]
     room = recipe.evaluation.max_new_tokens
     sets = {
-        name: _fitting(recipe, examiner, spec, room)[0]
+        name: _fitting(recipe, examiner, spec, room, recipe.evaluation_prompt)[0]
         for name, spec in recipe.evaluation.sets.items()
     }
     return Parts(examiner, train_cases, lengths, stages, sets)
 
 
 def _fitting(
-    recipe: Recipe, examiner: Examiner, spec: DataSpec | tuple[DataSpec, ...], room: int
+    recipe: Recipe,
+    examiner: Examiner,
+    spec: DataSpec | tuple[DataSpec, ...],
+    room: int,
+    template: str = "",
 ) -> tuple[list[Case], list[int]]:
     cases = mixed_cases(spec, examiner.grader, recipe.clinic_seed)
-    return fitting(examiner.policy, cases, recipe.prompt, room)
+    return fitting(examiner.policy, cases, template or recipe.prompt, room)
 
 
 def _stage_data(

@@ -40,13 +40,12 @@ class Display:
         """The facts people look for first."""
         if self.quiet:
             return
-        parameters = sum(p.numel() for p in policy.trainable())
-        total = sum(p.numel() for p in policy.model.parameters())
+        parameters, total = policy.sizes()
         table = Table.grid(padding=(0, 2))
         rows = {
             "recipe": f"{recipe.name} ({recipe.scale}), seed {recipe.seed}",
             "model": f"{recipe.model.path}, {total / 1e6:.1f} M parameters, "
-            f"{parameters / 1e6:.1f} M trained",
+            f"{trained_share(parameters, total)}",
             "device": f"{policy.device}, {str(policy.dtype).removeprefix('torch.')}",
             "stop ids": ", ".join(
                 f"{i} {policy.tokenizer.convert_ids_to_tokens(i)!r}" for i in policy.stop_ids
@@ -128,6 +127,13 @@ def _lines(console: Console, title: str, total: int, done: int) -> Callable[[int
 def describe(metrics: Mapping[str, float]) -> str:
     """The few numbers worth watching."""
     return "  ".join(f"{name} {metrics[name]:.2f}" for name in SHOWN if name in metrics)
+
+
+def trained_share(trained: int, total: int) -> str:
+    """How many parameters training changes, in words."""
+    if trained == total:
+        return "all trained"
+    return f"{trained:,} of them trained ({100 * trained / total:.2f} %)"
 
 
 def layout_in_words(stage: Stage, prompt_length: float) -> str:

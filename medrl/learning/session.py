@@ -322,11 +322,14 @@ class Session:
             )
 
         known = self.evaluations.known()
+        changed, parameters = self.policy.sizes()
         summary = {
             "recipe": self.recipe.name,
             "scale": self.recipe.scale,
             "seed": self.recipe.seed,
             "model": self.recipe.model.path,
+            "parameters": parameters,
+            "trained_parameters": changed,
             "wall_seconds": round(seconds, 1),
             "training_seconds": round(sum(t["seconds"] for t in timings), 1),
             "peak_memory_bytes": peak_memory_bytes(),

@@ -17,7 +17,7 @@ from medrl.evaluation.readings import unit_of
 from medrl.evaluation.statistics import seed_summary
 from medrl.report.words import NONE
 
-SCORE = "score: the mean of what the study's reward gives"
+SCORE = "but for the score: the mean of what the study's reward gives"
 Outcome = Mapping[str, Any]
 """What ``results/<study>.json`` holds."""
 
@@ -58,12 +58,6 @@ def arm_table(
     return table
 
 
-def _score(rows: Sequence[Row]) -> dict[str, float]:
-    """The mean score, if the study has one."""
-    scores = [row.score for row in rows if isinstance(row, PaidRow)]
-    return {"score": fmean(scores)} if scores else {}
-
-
 def tag_table(
     tag: str,
     arms: Sequence[str],
@@ -98,6 +92,12 @@ def tag_table(
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _score(rows: Sequence[Row]) -> dict[str, float]:
+    """The mean score, if the study has one."""
+    scores = [row.score for row in rows if isinstance(row, PaidRow)]
+    return {"score": fmean(scores)} if scores else {}
 
 
 def markdown(outcome: Outcome, figure: str = "") -> str:
@@ -180,10 +180,14 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(table)
 
 
+_SHOWN = {"points": (100, 1, ""), "tokens": (1, 1, " tokens"), "norm": (1, 3, " of norm")}
+"""Of each unit: factor, digits, and what stands behind."""
+
+
 def _claim_line(claim: Mapping[str, Any]) -> tuple[str, str, str]:
-    tokens = claim["unit"] == "tokens"
-    value, low, high = (claim[key] * (1 if tokens else 100) for key in ("effect", "low", "high"))
-    effect = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{' tokens' if tokens else ''}"
+    scale, digits, unit = _SHOWN[claim["unit"]]
+    value, low, high = (f"{claim[key] * scale:+.{digits}f}" for key in ("effect", "low", "high"))
+    effect = f"{value} [{low}, {high}]{unit}"
     return claim["name"], effect, "holds" if claim["holds"] else "does not hold"
 
 

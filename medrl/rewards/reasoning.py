@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import model_validator
@@ -20,7 +20,8 @@ _RUBRIC = RUBRICS["reasoning"]
 class Reasoning:
     """The judge's score from 0 to 10, divided by 10; times ``wrong`` where the answer is not right.
 
-    An answer without reasoning, or without a single answer that it could lead to, has 0.
+    An answer without reasoning, or without a single answer that it could lead to, has 0. The score
+    before that factor is logged beside it as ``ungated``.
     """
 
     judge: Judge
@@ -31,11 +32,18 @@ class Reasoning:
     def score(self, answers: Sequence[Answer]) -> list[Score]:
         """See :class:`medrl.rewards.term.Term`."""
         questions = [question_of(_RUBRIC, answer) for answer in answers]
-        return asked_of(self.judge, questions, answers, self._worth, without=0.0)
+        scores = asked_of(self.judge, questions, answers, _of_one, without=0.0)
+        return [self._gated(answer, score) for answer, score in zip(answers, scores, strict=True)]
 
-    def _worth(self, answer: Answer, judged: Judgement) -> float | None:
+    def _gated(self, answer: Answer, score: Score) -> Score:
+        if score.value is None:
+            return score
         gate = 1.0 if answer.verdict.correct else self.wrong
-        return None if judged.value is None else gate * judged.value / _RUBRIC.high
+        return replace(score, value=gate * score.value, beside={"ungated": score.value})
+
+
+def _of_one(_: Answer, judged: Judgement) -> float | None:
+    return None if judged.value is None else judged.value / _RUBRIC.high
 
 
 class ReasoningSpec(JudgedSpec):

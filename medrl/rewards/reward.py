@@ -29,7 +29,7 @@ from medrl.rewards.probability import ProbabilitySpec
 from medrl.rewards.reasoning import ReasoningSpec
 from medrl.rewards.rule import CorrectSpec, FormatSpec
 from medrl.rewards.similarity import SimilaritySpec
-from medrl.rewards.term import Answer, RewardContext, Term, TermSpec
+from medrl.rewards.term import Answer, RewardContext, Score, Term, TermSpec
 
 _AnyTerm = (
     CalculatorSpec
@@ -90,7 +90,7 @@ class Paid:
 
     Attributes:
         value: ``None`` where a term could not tell.
-        terms: value of each term that applied, before weights.
+        terms: value of each term that applied, before weights, and what it logs beside it.
         failure: which term could not tell, and why.
     """
 
@@ -139,12 +139,13 @@ class Reward:
             asked = [
                 i for i in through if not spec.kinds or answers[i].case.reference.kind in spec.kinds
             ]
-            for i, value, reason in self._ask(spec, term, answers, asked):
-                if value is None:
-                    failures.setdefault(i, f"{spec.name}: {reason}")
+            for i, score in zip(asked, self._ask(spec, term, answers, asked), strict=True):
+                if score.value is None:
+                    failures.setdefault(i, f"{spec.name}: {score.reason}")
                 else:
-                    terms[i][spec.name] = value
-                    values[i] += spec.weight * value
+                    terms[i][spec.name] = score.value
+                    terms[i] |= {f"{spec.name}_{name}": v for name, v in score.beside.items()}
+                    values[i] += spec.weight * score.value
         return [
             Paid(None if i in failures else values[i], terms[i], failures.get(i, ""))
             if i in values
@@ -154,7 +155,7 @@ class Reward:
 
     def _ask(
         self, spec: TermSpec, term: Term, answers: Sequence[Answer], asked: Sequence[int]
-    ) -> list[tuple[int, float | None, str]]:
+    ) -> list[Score]:
         if not asked:
             return []
         scores = term.score([answers[i] for i in asked])
@@ -170,4 +171,4 @@ class Reward:
                     f"term {spec.name} gave {score.value}, outside of its range "
                     f"{term.low} to {term.high}"
                 )
-        return [(i, s.value, s.reason) for i, s in zip(asked, scores, strict=True)]
+        return scores

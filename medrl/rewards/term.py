@@ -7,8 +7,8 @@ about many at a time. What it cannot judge gets no number: a failure is counted,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from medrl.cases.case import AnswerKind, Case
@@ -51,10 +51,12 @@ class Score:
     Attributes:
         value: within the term's range; ``None`` where it could not be told.
         reason: one plain line, for the report; needed where ``value`` is ``None``.
+        beside: what else is worth logging, by name; nothing is paid for it.
     """
 
     value: float | None
     reason: str = ""
+    beside: Mapping[str, float] = field(default_factory=dict)
 
 
 class Term(Protocol):

@@ -14,9 +14,9 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from medrl.attention import DecodeCache, Prefill, forward
+from medrl.attention import DecodeCache, forward, read_prompts
 from medrl.model import causal_lm, head_logits
-from medrl.prompt import Media, join_media, positions
+from medrl.prompt import Media
 from medrl.sampling.drawing import draw
 from medrl.sampling.sampler import Completion, SamplingParams, StopReason, TokenIds
 
@@ -179,15 +179,8 @@ class _Job:
         """Prefill: (cache with ``answers`` rows per prompt, logits [P, V] of the first token)."""
         prompts = [self.prompts[p] for p in chosen]
         media = [self.media[p] for p in chosen]
-        where = [positions(m, 0, len(p)) for p, m in zip(prompts, media, strict=True)]
-        prefill = Prefill([len(p) for p in prompts], self.device, [int(w.max()) + 1 for w in where])
-        tokens_1S = torch.tensor([[i for p in prompts for i in p]], device=self.device)
-        positions_XS = torch.cat(where, 1).to(self.device)
-        hidden_1SD = forward(
-            self.trunk, tokens_1S, positions_XS, prefill, **join_media(media, self.device)
-        )
-        last_P = torch.tensor([span.end - 1 for span in prefill.spans], device=self.device)
-        return DecodeCache(prefill, answers), self._logits(hidden_1SD[0, last_P])
+        prefill, hidden_PD = read_prompts(self.trunk, prompts, media, self.device)
+        return DecodeCache(prefill, answers), self._logits(hidden_PD)
 
     def _logits(self, hidden_RD: torch.Tensor) -> torch.Tensor:
         return head_logits(self.sampler.model, hidden_RD)

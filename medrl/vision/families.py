@@ -30,19 +30,27 @@ class Family(ABC):
         axis: along which the inputs of several prompts are joined.
         asked: what its image processor is asked for besides tensors.
         told: of what it gives, what the model does not take.
+        kinds: argument by which the model is told which tokens are images', if it must be.
+        two_way: tokens of one image see each other, not only those before them.
     """
 
     axis: int = 0
     asked: Mapping[str, Any] = MappingProxyType({})
     told: tuple[str, ...] = ()
+    kinds: str | None = None
+    two_way: bool = False
+
+    def sign(self, mark: str) -> str:
+        """What is spelt out for each picture, given the token that image features replace."""
+        return mark
 
     def frame(self, mark: str) -> str:
-        """What stands for one picture in a text, given the token that image features replace."""
-        return mark
+        """What stands for one picture in a text: its sign and what is around it."""
+        return self.sign(mark)
 
     @abstractmethod
     def spell(self, config: PreTrainedConfig, mark: str, found: Mapping[str, Any]) -> list[str]:
-        """What the mark of each picture becomes, as many marks as it has features.
+        """What the sign of each picture becomes, with as many marks as it has features.
 
         Args:
             found: what the image processor made of the pictures.
@@ -57,6 +65,8 @@ class Family(ABC):
 
 class Qwen2VL(Family):
     """Qwen2-VL and Qwen2.5-VL: pictures of any shape; positions in time, row and column."""
+
+    kinds = "mm_token_type_ids"
 
     def frame(self, mark: str) -> str:
         """Between tokens that say where a picture begins and ends."""
@@ -119,12 +129,31 @@ class Llava(Family):
         return [mark * ((height // patch) * (width // patch) + own)] * pictures
 
 
+class Gemma3(Family):
+    """Gemma 3 and MedGemma: one square, always as many tokens, which see each other both ways."""
+
+    asked = MappingProxyType({"do_pan_and_scan": False})  # as its processor decides
+    told = ("num_crops",)
+    kinds = "token_type_ids"
+    two_way = True
+
+    def sign(self, mark: str) -> str:
+        """Chat templates write the token that begins an image."""
+        return "<start_of_image>"
+
+    def spell(self, config: PreTrainedConfig, mark: str, found: Mapping[str, Any]) -> list[str]:
+        """On lines of its own."""
+        image = f"\n\n<start_of_image>{mark * int(config.mm_tokens_per_image)}<end_of_image>\n\n"
+        return [image] * len(found["pixel_values"])
+
+
 FAMILIES: dict[str, Family] = {
     "qwen2_vl": Qwen2VL(),
     "qwen2_5_vl": Qwen2VL(),
     "idefics3": Idefics3(),
     "smolvlm": Idefics3(),
     "llava": Llava(),
+    "gemma3": Gemma3(),
 }
 """By ``model_type`` of the model's configuration."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,12 @@ class Sight:
         Raises:
             DataError: the text holds the mark of a picture, or the tokenizer does not know it.
         """
-        if self.mark in text:
-            raise DataError(
-                f"the question holds {self.mark!r}, the model's mark for a picture",
-                "take it out: pictures are put before the question",
-            )
+        for mark in (self.mark, self.sign):
+            if mark in text:
+                raise DataError(
+                    f"the question holds {mark!r}, the model's mark for a picture",
+                    "take it out: pictures are put before the question",
+                )
         shown = self._said(text, len(pictures)) if chat else self._shown(text, len(pictures))
         found: dict[str, Any] = {}
         if pictures:
@@ -75,8 +76,23 @@ class Sight:
         if ids[: len(start_ids)] != list(start_ids):
             ids = [*start_ids, *ids]
         inputs = {name: value for name, value in found.items() if name not in self.family.told}
-        positions_XP = self.family.positions(self.model, torch.tensor(ids), inputs)
-        return Prompt(text, tuple(ids), Media(inputs, positions_XP, self.family.axis))
+        return Prompt(text, tuple(ids), self._media(torch.tensor(ids), inputs))
+
+    @property
+    def sign(self) -> str:
+        """What is spelt out for each picture."""
+        return self.family.sign(self.mark)
+
+    def _media(self, ids_P: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> Media:
+        family = self.family
+        seen_P = (ids_P == self.model.config.image_token_id).int()
+        return Media(
+            inputs,
+            family.positions(self.model, ids_P, inputs),
+            family.axis,
+            {family.kinds: seen_P} if family.kinds else {},
+            _runs(seen_P) if family.two_way else None,
+        )
 
     def trial(self) -> Prompt:
         """A short prompt with a picture of noise, to compare ways of computing with."""
@@ -102,12 +118,12 @@ class Sight:
         )
 
     def _spelt(self, shown: str, pictures: Sequence[str]) -> str:
-        """The text with each mark written out.
+        """The text with each sign written out.
 
         Raises:
             DataError: the chat template has left pictures out.
         """
-        parts = shown.split(self.mark)
+        parts = shown.split(self.sign)
         if len(parts) != len(pictures) + 1:
             raise DataError(
                 f"the chat template shows {len(parts) - 1} of {len(pictures)} pictures",
@@ -127,6 +143,12 @@ class Sight:
                 f"the prompt has {there} image tokens, its pictures make {features} features",
                 "tokenizer and model do not belong together: use the one saved with the model",
             )
+
+
+def _runs(seen_P: torch.Tensor) -> torch.Tensor:
+    """Number of the run of ones that each token belongs to, or -1."""
+    begins_P = seen_P.diff(prepend=seen_P.new_zeros(1)) == 1
+    return (begins_P.cumsum(0) - 1).masked_fill(seen_P == 0, -1)
 
 
 def load_sight(path: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sight:

@@ -15,6 +15,7 @@ from medrl.evaluation.readings import (
     curve,
     last_stage,
     training_table,
+    unit_of,
     value_of,
 )
 
@@ -89,3 +90,11 @@ def test_a_metric_that_no_step_has_is_an_error() -> None:
 def test_the_table_has_what_was_logged() -> None:
     rows = training_table("grpo", ["x", "absent"], [of(x=[1, 2, 3, 4]), of(x=[3, 4, 5, 6])])
     assert [*rows] == [{"arm": "grpo", "metric": "x", "early": [1, 3], "late": [4, 6]}]
+
+
+def test_units() -> None:
+    assert [unit_of(name) for name in ("think_tokens_right", "grad_norm_open", "reward_std")] == [
+        "tokens",
+        "norm",
+        "points",
+    ]

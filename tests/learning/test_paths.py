@@ -113,25 +113,42 @@ def test_with_gradient_checkpointing(architecture: str, load: Load) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.norm()))
 
 
-@pytest.mark.parametrize("window", [None, 3, 7, 12, 40])
-def test_windows_of_any_size(window: int | None) -> None:
+def with_blocks(row: GroupedRow) -> GroupedRow:
+    """The same row; in spans long enough the second to fourth token see each other both ways,
+    and so do the last two."""
+    blocks_S = torch.full((row.spans[-1].end,), -1)
+    for span in row.spans:
+        if span.length > 3:
+            blocks_S[span.start + 1 : span.start + 4] = 0
+        if span.length > 6:
+            blocks_S[span.end - 2 : span.end] = 1
+    return GroupedRow(row.spans, "cpu", blocks_S)
+
+
+@pytest.mark.parametrize("window", [None, 2, 3, 7, 12, 40])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_windows_of_any_size(window: int | None, both_ways: bool) -> None:
     """Attention alone, against brute force over who may see whom."""
     members = random_members(0, GROUPS)
     layout = lay_out(members, "shared", 0, "cpu")
     assert layout.structure is not None
+    row = with_blocks(layout.structure) if both_ways else layout.structure
     torch.manual_seed(0)
     tokens = layout.tokens
     query = torch.randn(1, 4, tokens, 8, dtype=torch.float64)
     key, value = torch.randn(2, 1, 2, tokens, 8, dtype=torch.float64)
-    found = layout.structure.attend(0, query, key, value, Rule(0.3, window))
+    found = row.attend(0, query, key, value, Rule(0.3, window))
     seen = torch.zeros(tokens, tokens, dtype=torch.bool)
-    for span in layout.structure.spans:
-        before = [] if span.context is None else path(layout.structure, span.context)
+    for span in row.spans:
+        before = [] if span.context is None else path(row, span.context)
         places = [*before, *range(span.start, span.end)]
         for t in range(span.start, span.end):
             own = places.index(t)
             first = 0 if window is None else max(0, own - window + 1)
             seen[t, places[first : own + 1]] = True
+            if row.blocks_S is not None and row.blocks_S[t] >= 0:
+                for later in range(t + 1, span.end):
+                    seen[t, later] = bool(row.blocks_S[later] == row.blocks_S[t])
     scores = (query[0] @ key[0].repeat_interleave(2, 0).transpose(-1, -2)) * 0.3
     weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
     expected = (weights @ value[0].repeat_interleave(2, 0)).transpose(0, 1)
@@ -143,10 +160,12 @@ def path(row: GroupedRow, number: int) -> range:
 
 
 @pytest.mark.parametrize("kernel", ["merged", "expanded"])
-def test_both_kernels_pass_gradcheck(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = lay_out(random_members(0, [(3, [2, 4]), (2, [3])]), "shared", 0, "cpu")
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_both_kernels_pass_gradcheck(kernel: str, both_ways: bool) -> None:
+    layout = lay_out(random_members(0, [(4, [2, 4]), (2, [3])]), "shared", 0, "cpu")
     row = layout.structure
     assert row is not None
+    row = with_blocks(row) if both_ways else row
     torch.manual_seed(0)
     query = torch.randn(1, 4, layout.tokens, 4, dtype=torch.float64, requires_grad=True)
     key, value = (

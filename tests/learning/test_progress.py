@@ -39,7 +39,14 @@ def test_a_log_gets_lines(policy: Policy, make_recipe: MakeRecipe) -> None:
     assert "evaluating 4/10" in text and "evaluating 10/10" in text
     assert "\x1b" not in text and "unlisted" not in text
     lengths = "2, prompts of 30 to 40 tokens"
-    for fact in ("toy (rehearsal), seed 0", "cpu, float32", "<|endoftext|>", lengths, "GiB"):
+    for fact in (
+        "all trained",
+        "toy (rehearsal), seed 0",
+        "cpu, float32",
+        "<|endoftext|>",
+        lengths,
+        "GiB",
+    ):
         assert fact in text
     assert "ppo, 3 steps of 4 prompts x 1 answers, at most 8192 tokens" in text
     assert "sft, 2 steps of 4 prompts" in text

@@ -43,6 +43,16 @@ def test_a_wrong_answer_keeps_the_gates_share(wrong: float, context: RewardConte
     assert values(term, torn) == [wrong * (1 + 0.5 + 0 + 1) / 4]
 
 
+def test_what_the_gate_took_is_logged_and_not_paid(context: RewardContext) -> None:
+    terms = [{"term": "reasoning", "weight": 0.5}]
+    reward = Reward(RewardSpec.model_validate({"malformed": None, "terms": terms}), context)
+    fluent = reply(told("gout", f"{GOOD} gout."), LUNG)
+    for answer, value in ((right(), 1.0), (fluent, 0.5)):
+        [paid] = reward.pay([answer])
+        assert paid.terms == {"reasoning": value, "reasoning_ungated": 1.0}
+        assert paid.value == value / 2
+
+
 def test_what_has_nothing_to_be_judged_has_0(context: RewardContext) -> None:
     term = ReasoningSpec(term="reasoning").build(context)
     for empty in (told("pneumonia", ""), f"<think>{GOOD}</think>"):
@@ -89,7 +99,7 @@ def test_rarl_as_a_recipe(context: RewardContext) -> None:
     assert (reward.low, reward.high) == (0.0, 2.0)
     good, fluent = reward.pay([right(), reply(told("gout", f"{GOOD} gout."), LUNG)])
     assert (good.value, fluent.value) == (2.0, 0.75)
-    assert good.terms == {"correct": 1.0, "reasoning": 1.0, "format": 1.0}
+    assert good.terms == {"correct": 1.0, "reasoning": 1.0, "reasoning_ungated": 1.0, "format": 1.0}
     assert reward.counts == Counts(asked=2, seconds=reward.counts.seconds)
 
 

@@ -17,6 +17,7 @@ from medrl.cases.sources import Form
 from medrl.errors import DataError, ModelError
 from medrl.evaluation.likelihood import choices, prompt_of, score
 from medrl.learning.policy import Policy
+from medrl.prompt import kinds
 from tests.test_cli import medrl
 from tests.tiny_vision import SEEING, noise
 from tests.vision.conftest import LoadSeeing
@@ -49,8 +50,7 @@ def by_the_model_itself(policy: Policy, case: Case, form: Form) -> list[float]:
         read = policy.prompt(f"{prompt} {text}", pictures)
         ids = torch.tensor([read.token_ids])
         inputs: dict[str, Any] = dict(read.media.inputs) if read.media else {}
-        if inputs and policy.model.config.model_type.startswith("qwen"):
-            inputs["mm_token_type_ids"] = (ids == policy.model.config.image_token_id).int()
+        inputs |= kinds([read.media], len(read), "cpu")
         with torch.no_grad():
             logits = policy.model(input_ids=ids, **inputs).logits[0, start - 1 : -1]
         logits[:, policy.model.config.image_token_id] = -torch.inf

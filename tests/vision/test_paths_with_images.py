@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import torch
 
+from medrl.errors import ModelError
 from medrl.learning.groups import Origin
 from medrl.learning.layout import Member, lay_out
 from medrl.learning.logprobs import answer_log_probs, hidden_states, token_log_probs
-from medrl.learning.policy import Policy
-from medrl.prompt import Media, Prompt
+from medrl.learning.policy import Policy, checkpoint_layers
+from medrl.prompt import Media, Prompt, kinds
 from medrl.sampling.sampler import SamplingParams, sample
 from medrl.sampling.torch_sampler import TorchSampler
-from tests.learning.test_paths import assert_paths_agree
+from medrl.vision.families import Gemma3
+from tests.learning.test_paths import assert_paths_agree, loss_and_gradient
 from tests.tiny_vision import SEEING, noise
 from tests.vision.conftest import LoadSeeing
 
@@ -135,6 +137,65 @@ def test_sampled_log_probs_are_the_learners(kind: str, load_seeing: LoadSeeing) 
         hidden_ND = hidden_states(policy.model, layout)
         log_probs_N = token_log_probs(policy.model, hidden_ND, layout.targets_N, 0.8)
     torch.testing.assert_close(log_probs_N, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SEEING)
+def test_greedy_is_what_transformers_generates(kind: str, load_seeing: LoadSeeing) -> None:
+    policy = load_seeing(kind)
+    prompts = prompts_of(policy)
+    sampler = TorchSampler(policy.model, policy.stop_ids)
+    found = sample(sampler, prompts, 1, SamplingParams(12, 0.0), torch.Generator())
+    model: Any = policy.model
+    for prompt, [answer] in zip(prompts, found, strict=True):
+        assert prompt.media is not None
+        ids = torch.tensor([prompt.token_ids])
+        theirs = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            **prompt.media.inputs,
+            **kinds([prompt.media], len(prompt), "cpu"),
+            do_sample=False,
+            max_new_tokens=12,
+            eos_token_id=list(policy.stop_ids),
+            pad_token_id=policy.pad_id,
+            suppress_tokens=[model.config.image_token_id],
+        )
+        assert answer.token_ids == tuple(theirs[0, len(prompt) :].tolist())
+
+
+@pytest.mark.parametrize("kind", SEEING)
+def test_checkpointed_layers_give_the_same(kind: str, load_seeing: LoadSeeing) -> None:
+    policy = load_seeing(kind)
+    members = members_of_prompts(prompts_of(policy))
+    expected = loss_and_gradient(policy.model, members, "plain")
+    checkpoint_layers(policy.model)
+    for mode in ("plain", "packed", "shared"):
+        found = loss_and_gradient(policy.model, members, mode)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.norm()))
+
+
+def test_a_family_that_is_not_known_to_see_both_ways_is_refused(
+    load_seeing: LoadSeeing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gemma3, "two_way", False)
+    with pytest.raises(ModelError, match="the packed path gives logits that differ"):
+        load_seeing("gemma3")
+
+
+def test_text_alone_has_no_blocks(load_seeing: LoadSeeing) -> None:
+    policy = load_seeing("gemma3")
+    seen, said = policy.prompt("What helps?", [noise(0), noise(1)]), policy.prompt("What helps?")
+    assert seen.media is not None and seen.media.blocks_P is not None
+    assert [int((seen.media.blocks_P == n).sum()) for n in range(-1, 3)] == [
+        len(seen) - 32,
+        16,
+        16,
+        0,
+    ]
+    for prompt, blocks in ((seen, True), (said, False)):
+        layout = lay_out(members_of_prompts([prompt], ((3, 2),)), "shared", 0, "cpu")
+        assert layout.structure is not None
+        assert (layout.structure.blocks_S is not None) == blocks
 
 
 @pytest.mark.parametrize("kind", SEEING)

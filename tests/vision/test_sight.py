@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,13 @@ import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.models.gemma3.processing_gemma3 import Gemma3Processor
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 from transformers.models.llava.processing_llava import LlavaProcessor
 
 from medrl.errors import DataError, ModelError
 from medrl.learning.policy import Policy, load_policy, save_model
+from medrl.prompt import kinds
 from medrl.schema import ModelSpec
 from tests.tiny_vision import SEEING, noise
 from tests.vision.conftest import LoadSeeing
@@ -38,6 +43,8 @@ def official(policy: Policy, kind: str) -> Any:
             vision_feature_select_strategy="default",
             num_additional_image_tokens=1,
         )
+    if kind == "gemma3":
+        return Gemma3Processor(*parts, image_seq_length=16)
     pytest.importorskip(
         "torchvision",
         reason="needs torchvision: transformers loads the video half of this processor with it",
@@ -92,6 +99,25 @@ def test_a_question_cannot_hold_the_mark(load_seeing: LoadSeeing) -> None:
         policy.prompt("What is in <image>?", [noise(0)])
 
 
+def test_gemmas_pictures_are_not_cut_whatever_is_saved(
+    seeing: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Its own processor does not cut them either. The folder is as the hub's are."""
+    shutil.copytree(seeing("gemma3"), tmp_path, dirs_exist_ok=True)
+    cutting = {"do_pan_and_scan": True, "pan_and_scan_min_crop_size": 8}
+    cutting |= {"pan_and_scan_max_num_crops": 4, "pan_and_scan_min_ratio_to_activate": 1.2}
+    saved = {"image_processor_type": "Gemma3ImageProcessor", "size": {"height": 32, "width": 32}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved | cutting))
+    policy = load_policy(ModelSpec(path=str(tmp_path)))
+    assert policy.sight is not None
+    wide = [noise(0, 96, 32)]
+    wanted = official(policy, "gemma3")(text=["<start_of_image>A"], images=[wide])
+    assert list(policy.prompt("A", wide).token_ids) == wanted["input_ids"][0]
+    assert sum(wanted["token_type_ids"][0]) == 16
+    with pytest.raises(DataError, match="holds '<start_of_image>'"):
+        policy.prompt("<start_of_image>A", wide)
+
+
 def test_a_tokenizer_of_another_model_is_noticed(load_seeing: LoadSeeing) -> None:
     policy = load_seeing("llava")
     policy.model.config.image_token_id = 5
@@ -119,9 +145,8 @@ def test_what_is_saved_is_loaded_again(
     same = again.prompt("What helps?", [noise(0)])
     assert same.token_ids == prompt.token_ids
     assert prompt.media is not None and same.media is not None
-    ids, inputs = torch.tensor([prompt.token_ids]), dict(prompt.media.inputs)
-    if kind.startswith("qwen"):
-        inputs["mm_token_type_ids"] = (ids == policy.model.config.image_token_id).int()
+    ids = torch.tensor([prompt.token_ids])
+    inputs = {**prompt.media.inputs, **kinds([prompt.media], len(prompt), "cpu")}
     theirs = AutoModelForImageTextToText.from_pretrained(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(

@@ -59,7 +59,7 @@ def step(learner: RLLearner) -> dict[str, Any]:
     return dict(learner.update(learner.rollout(drawn(), 0), 0))
 
 
-@pytest.mark.parametrize("kind", ["qwen2_vl", "idefics3", "llava"])
+@pytest.mark.parametrize("kind", ["qwen2_vl", "idefics3", "llava", "gemma3"])
 @pytest.mark.parametrize("objective", ["ppo", "grpo", "dr_grpo"])
 def test_a_step_moves_eyes_and_text_alike(objective: str, kind: str, recipe_of: MakeSeeing) -> None:
     stage = {"objective": objective, "answers_per_prompt": 4}
