@@ -143,12 +143,14 @@ def case_of(asked: Asked, form: Form, case_id: str, dataset: str, rng: random.Ra
 
 
 def hinted(case: Case, possible: Sequence[str], hints: Hints, rng: random.Random) -> Case:
-    """``case`` as it is, or with a hint. A wrong one names another option, or in open form another
-    of the ``possible`` answers."""
+    """``case`` as it is, or with a hint that names an option with its letter. A wrong one names
+    another option, or in open form another of the ``possible`` answers."""
     gold = case.reference.gold_text
     wrong = [text for text in case.reference.options or possible if text != gold]
     roll, right, at = rng.random(), rng.random() < hints.reliability, rng.randrange(len(_HINTS))
     named = gold if right else rng.choice(wrong)
+    if case.reference.kind == "option":
+        named += f" ({LETTERS[case.reference.options.index(named)]})"
     if roll >= hints.share:
         return case
     return replace(
