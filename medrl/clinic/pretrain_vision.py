@@ -70,7 +70,7 @@ class VisionConfig:
     lessons: int = 64
     text_steps: int = 200
     report_steps: int = 800
-    steps: int = 800
+    steps: int = 1850
     letter_weight: tuple[float, float, float] = (0.5, 0.0, 0.1)
     learning_rate: float = 1.2e-3
     warmup_steps: int = 60
