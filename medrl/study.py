@@ -94,7 +94,8 @@ def run_study(
     answers: Answers = {}
     metrics: dict[str, list[Metrics]] = {}
     models: dict[str, list[Qualities]] = {}
-    for arm, spec in study.arms.items():
+    whole_first = sorted(study.arms.items(), key=lambda item: bool(item[1].of))
+    for arm, spec in whole_first:
         for seed in seeds if spec.train else seeds[:1]:
             settings = study.arms.get(spec.of, spec)
             recipe = _arm_recipe(study, settings, seed, clinic_seed, paths)

@@ -194,7 +194,7 @@ def test_a_start_may_ask_in_other_words(tiny: Callable[[str], Path], tmp_path: P
 
 
 def test_an_arm_may_be_another_one_half_way(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    arms = {"whole": {}, "half": {"of": "whole", "after": "first"}}
+    arms = {"half": {"of": "whole", "after": "first"}, "whole": {}}  # in any order
     pairs = {"source": "clinic:pairs-test", "size": 4}
     stages = (
         {"objective": "bradley_terry", "name": "taste", "train": pairs, "test": pairs},

@@ -70,7 +70,7 @@ class VisionConfig:
     lessons: int = 64
     text_steps: int = 200
     report_steps: int = 800
-    steps: int = 800
+    steps: int = 1850
     letter_weight: tuple[float, float, float] = (0.5, 0.0, 0.1)
     learning_rate: float = 1.2e-3
     warmup_steps: int = 60
@@ -196,12 +196,24 @@ def lesson_loss(
 
 
 def pretrain(
-    out: Path, config: VisionConfig, habits: LessonHabits, device: str = "cpu"
+    out: Path,
+    config: VisionConfig,
+    habits: LessonHabits,
+    device: str = "cpu",
+    start: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a base model and save it, in half precision, with the record of how it was made."""
+    """Train a base model, or go on with the one in ``start``, and save it in half precision with
+    the record of how it was made, pass by pass."""
     machine, digest, started = describe_machine(), hashlib.sha256(), time.monotonic()
-    tokenizer = build_tokenizer(habits, config)
-    model, processor = build_model(tokenizer, config), build_processor(config)
+    earlier: list[dict[str, Any]] = []
+    if start is None:
+        tokenizer = build_tokenizer(habits, config)
+        model = build_model(tokenizer, config)
+    else:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        model = Qwen2VLForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
+        earlier = json.loads((start / "made.json").read_text())["passes"]
+    processor = build_processor(config)
     torch.nn.Module.to(model, device)
     install(model)
     sight = Sight(str(out), processor, tokenizer, family_of(model.config), model, IMAGE)
@@ -234,7 +246,8 @@ def pretrain(
     }
     save(out, model, tokenizer)
     processor.save_pretrained(out)
-    (out / "made.json").write_text(json.dumps(record, indent=2) + "\n")
+    made = {"passes": [*earlier, record]}
+    (out / "made.json").write_text(json.dumps(made, indent=2) + "\n")
     return record
 
 
@@ -245,10 +258,11 @@ def main(
     text_steps: int = VisionConfig.text_steps,
     seed: int = 0,
     device: str = "cpu",
+    start: Annotated[Path | None, typer.Option(help="go on from this model")] = None,
 ) -> None:
     """Pretrain the clinic's base vision-language model into OUT."""
     config = VisionConfig(seed=seed, steps=steps, report_steps=report_steps, text_steps=text_steps)
-    print(json.dumps(pretrain(out, config, LessonHabits(), device), indent=2))
+    print(json.dumps(pretrain(out, config, LessonHabits(), device, start), indent=2))
 
 
 if __name__ == "__main__":

@@ -111,9 +111,8 @@ def test_a_pass_leaves_a_model_that_is_loaded_like_any_other(
 ) -> None:
     monkeypatch.setattr(pretrain_vision, "build_tokenizer", lambda habits, config: tokenizer)
     record = pretrain_vision.pretrain(tmp_path / "one", SMALL, LessonHabits())
-    assert json.loads((tmp_path / "one" / "made.json").read_text()) == json.loads(
-        json.dumps(record)
-    )
+    made = json.loads((tmp_path / "one" / "made.json").read_text())
+    assert made == {"passes": [json.loads(json.dumps(record))]}
     saved = AutoModelForImageTextToText.from_pretrained(tmp_path / "one")
     assert saved.dtype == torch.bfloat16 and saved.num_parameters() == record["parameters"]
     policy = load_policy(ModelSpec(path=str(tmp_path / "one")))
@@ -122,3 +121,18 @@ def test_a_pass_leaves_a_model_that_is_loaded_like_any_other(
     assert again["data_sha256"] == record["data_sha256"]
     weights = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("one", "two")]
     assert weights[0] == weights[1]
+
+
+def test_a_second_pass_goes_on_from_the_first(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain_vision, "build_tokenizer", lambda habits, config: tokenizer)
+    first, second = tmp_path / "first", tmp_path / "second"
+    pretrain_vision.pretrain(first, SMALL, LessonHabits())
+    still = replace(SMALL, seed=1, text_steps=0, report_steps=1, steps=0, learning_rate=1e-12)
+    pretrain_vision.pretrain(second, still, LessonHabits(), start=first)
+    made = json.loads((second / "made.json").read_text())
+    assert [one["config"]["seed"] for one in made["passes"]] == [0, 1]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (first, second)]
+    assert weights[0] == weights[1]  # it began with them, and has not moved
+    assert (first / "tokenizer.json").read_text() == (second / "tokenizer.json").read_text()

@@ -92,6 +92,12 @@ def pools(name: str, held_out: bool) -> tuple[tuple[Question, Pool], ...]:
     return tuple(found)
 
 
+def attributes_for(name: str, question: Question, answer: str) -> tuple[dict[str, str], ...]:
+    """Attributes of pictures of modality ``name`` for which ``answer`` to ``question`` is right,
+    none of them held out."""
+    return next(pool[answer] for asked, pool in pools(name, False) if asked == question)
+
+
 @dataclass(frozen=True)
 class Asker:
     """Draws questions about pictures of one side.

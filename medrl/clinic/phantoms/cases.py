@@ -13,10 +13,12 @@ phantoms-level1-...            questions of one cognitive level, closed; also le
 phantoms-shortcut-train        closed; half of the questions carry a hint that is mostly right
 phantoms-shortcut-broken       the pictures, questions and options of phantoms-closed-test of the
                                same seed, each with a hint that is wrong
+phantoms-careless-train        phantoms-shortcut-train with rationales of which half see something
+                               else and come to a wrong answer
 =============================  ====================================================================
 
-Each of them but the last two comes as ``-train``, ``-test`` (the same distribution, other pictures)
-and ``-ood-test`` (pairs of attributes that no other picture shows).
+Each of them but the last three comes as ``-train``, ``-test`` (the same distribution, other
+pictures) and ``-ood-test`` (pairs of attributes that no other picture shows).
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ from itertools import islice
 from typing import Literal
 
 from medrl.cases.case import LETTERS, Case, Provenance, Reference
-from medrl.clinic.phantoms.asking import Asked, Asker, Side, findings_behind, reasoning
+from medrl.clinic.phantoms.asking import (
+    Asked,
+    Asker,
+    Side,
+    attributes_for,
+    findings_behind,
+    reasoning,
+)
 from medrl.clinic.phantoms.modality import LEVELS, YES_NO, Task
 from medrl.clinic.phantoms.phantom import MODALITIES, SIZE
 
@@ -63,6 +72,8 @@ class PhantomSet:
     modalities: tuple[str, ...] = tuple(MODALITIES)
     tasks: tuple[Task, ...] = tuple(LEVELS)
     hints: Hints | None = None
+    careless: float = 0.0
+    """Share of the rationales that do not come to the right answer, 0 to 1."""
 
 
 _SUFFIXES: dict[str, Side] = {"train": "train", "test": "test", "ood-test": "ood"}
@@ -89,6 +100,7 @@ PHANTOM_SETS: dict[str, PhantomSet] = {
     },
     "phantoms-shortcut-train": PhantomSet("train", hints=Hints(0.5, 0.9)),
     "phantoms-shortcut-broken": PhantomSet("test", hints=Hints(1.0, 0.0)),
+    "phantoms-careless-train": PhantomSet("train", hints=Hints(0.5, 0.9), careless=0.5),
 }
 
 
@@ -131,12 +143,14 @@ def case_of(asked: Asked, form: Form, case_id: str, dataset: str, rng: random.Ra
 
 
 def hinted(case: Case, possible: Sequence[str], hints: Hints, rng: random.Random) -> Case:
-    """``case`` as it is, or with a hint. A wrong one names another option, or in open form another
-    of the ``possible`` answers."""
+    """``case`` as it is, or with a hint that names an option with its letter. A wrong one names
+    another option, or in open form another of the ``possible`` answers."""
     gold = case.reference.gold_text
     wrong = [text for text in case.reference.options or possible if text != gold]
     roll, right, at = rng.random(), rng.random() < hints.reliability, rng.randrange(len(_HINTS))
     named = gold if right else rng.choice(wrong)
+    if case.reference.kind == "option":
+        named += f" ({LETTERS[case.reference.options.index(named)]})"
     if roll >= hints.share:
         return case
     return replace(
@@ -144,6 +158,17 @@ def hinted(case: Case, possible: Sequence[str], hints: Hints, rng: random.Random
         question=f"{_HINTS[at].format(named)} {case.question}",
         tags={**case.tags, "shortcut": "with" if right else "against"},
     )
+
+
+def misread(case: Case, asked: Asked, rng: random.Random) -> Case:
+    """``case`` with a rationale that sees something else than is there and comes, soundly, to a
+    wrong answer; what is right stays."""
+    reference = case.reference
+    believed = rng.choice([text for text in reference.options if text != asked.answer])
+    seen = rng.choice(attributes_for(asked.picture.modality, asked.question, believed))
+    letter = LETTERS[reference.options.index(believed)] if reference.kind == "option" else ""
+    rationale = reasoning(asked.picture.modality, asked.question, seen, letter)
+    return replace(case, tags={**case.tags, "rationale": rationale})
 
 
 def phantom_questions(
@@ -158,10 +183,11 @@ def phantom_questions(
         raise ValueError(f"unknown phantom set {name!r}; known: {', '.join(PHANTOM_SETS)}")
     wanted = PHANTOM_SETS[name]
     asker = Asker(wanted.side, wanted.modalities, wanted.tasks, pixels)
-    # Sets that differ in hints only draw the same questions.
+    # Sets that differ in hints or rationales only draw the same questions.
     key = f"{wanted.side}:{wanted.forms}:{wanted.modalities}:{wanted.tasks}"
     rng = random.Random(f"phantoms:{key}:{seed}:{clinic_seed}")
     hint_rng = random.Random(f"hints:{key}:{seed}:{clinic_seed}")
+    slip_rng = random.Random(f"slips:{key}:{seed}:{clinic_seed}")
     shown: set[str] = set()
     while True:
         form = rng.choice(wanted.forms)
@@ -170,6 +196,8 @@ def phantom_questions(
         if asked.picture.fingerprint in shown:
             continue
         shown.add(asked.picture.fingerprint)
+        if slip_rng.random() < wanted.careless:
+            case = misread(case, asked, slip_rng)
         yield hinted(case, asked.possible, wanted.hints, hint_rng) if wanted.hints else case
 
 

@@ -39,12 +39,12 @@ class LessonHabits:
 
 SHARES = {
     "report": 0.15,
-    "description": 0.15,
+    "description": 0.10,
     "short_answer": 0.25,
     "exam": 0.30,
-    "letters": 0.05,
-    "reading": 0.06,
-    "rule": 0.04,
+    "letters": 0.03,
+    "reading": 0.12,
+    "rule": 0.05,
 }
 """How often each kind of lesson occurs; the names are methods of ``Lessons``."""
 
@@ -100,13 +100,15 @@ class Lessons:
         return Lesson((), option_lines(options), f"{answer}.")
 
     def reading(self) -> Lesson:
-        """To answer from findings that are given in words; no picture."""
+        """To answer from findings that are given in words, reasoning; no picture."""
         asked, case = self._case()
         name, attributes = asked.picture.modality, asked.picture.attributes
         seen = listing(findings_behind(name, asked.question, attributes))
         asked_for = render(case, "{question}\n{options}\n").rstrip()
-        prompt = f"The picture shows {seen}.\n{asked_for}"
-        return Lesson((), prompt, f"<answer>{case.reference.value}</answer>")
+        right = case.reference.value
+        thought = reasoning(name, asked.question, attributes, _letter(case, right))
+        answer = f"<think>{thought}</think><answer>{right}</answer>"
+        return Lesson((), f"The picture shows {seen}.\n{asked_for}", answer)
 
     def rule(self) -> Lesson:
         """A line of a table of diagnoses; no picture."""
@@ -170,8 +172,11 @@ class Lessons:
             pool = next(p for q, p in pools(name, False) if q.wordings == question.wordings)
             attributes = self.rng.choice(pool[believed])
         written = self._written(case, believed)
-        letter = written if case.reference.kind == "option" else ""
-        return reasoning(name, question, attributes, letter), written
+        return reasoning(name, question, attributes, _letter(case, written)), written
+
+
+def _letter(case: Case, written: str) -> str:
+    return written if case.reference.kind == "option" else ""
 
 
 def pretraining_pairs(seed: int, pixels: int = SIZE) -> Iterator[Lesson]:

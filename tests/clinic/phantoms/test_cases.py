@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
 from medrl.cases.case import Case
 from medrl.clinic.phantoms.asking import is_held_out, questions_of, side_of
@@ -16,6 +17,7 @@ from medrl.clinic.phantoms.phantom import MODALITIES
 from medrl.clinic.sources import CLINIC_SETS
 from medrl.errors import DataError
 from medrl.grading import Grader, prove
+from medrl.judges.conclusion import conclusion
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,22 @@ def test_broken_hints_are_all_wrong_and_nothing_else_is_changed() -> None:
         assert replace(case, id="", question="", source=without.source, tags={}) == replace(
             without, id="", question="", tags={}
         )
+
+
+def test_careless_rationales_come_to_a_wrong_answer_half_of_the_time() -> None:
+    """Soundly: what they see is what their answer follows from. Nothing else is changed."""
+    cases = phantom_cases("phantoms-careless-train", 400)
+    careful = phantom_cases("phantoms-shortcut-train", 400)
+    wrong = 0
+    for case, other in zip(cases, careful, strict=True):
+        assert case.question == other.question and case.images == other.images
+        assert case.reference == other.reference and case.tags["findings"] == other.tags["findings"]
+        read = conclusion(
+            case.tags["rationale"], case.reference.value, case.reference, case.question
+        )
+        assert read.agrees is (case.tags["rationale"] == other.tags["rationale"])
+        wrong += not read.agrees
+    assert stats.binomtest(wrong, len(cases), 0.5).pvalue > 0.001
 
 
 class Reader:
