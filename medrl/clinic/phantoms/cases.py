@@ -15,9 +15,11 @@ phantoms-shortcut-broken       the pictures, questions and options of phantoms-c
                                same seed, each with a hint that is wrong
 phantoms-careless-train        phantoms-shortcut-train with rationales of which half see something
                                else and come to a wrong answer
+phantoms-talkative-train       phantoms-closed-train with rationales that go on to name up to four
+                               more findings before they conclude
 =============================  ====================================================================
 
-Each of them but the last three comes as ``-train``, ``-test`` (the same distribution, other
+Each of them but the last four comes as ``-train``, ``-test`` (the same distribution, other
 pictures) and ``-ood-test`` (pairs of attributes that no other picture shows).
 """
 
@@ -74,6 +76,8 @@ class PhantomSet:
     hints: Hints | None = None
     careless: float = 0.0
     """Share of the rationales that do not come to the right answer, 0 to 1."""
+    remarks: int = 0
+    """The most findings that a rationale names without need; from none to so many evenly often."""
 
 
 _SUFFIXES: dict[str, Side] = {"train": "train", "test": "test", "ood-test": "ood"}
@@ -101,6 +105,7 @@ PHANTOM_SETS: dict[str, PhantomSet] = {
     "phantoms-shortcut-train": PhantomSet("train", hints=Hints(0.5, 0.9)),
     "phantoms-shortcut-broken": PhantomSet("test", hints=Hints(1.0, 0.0)),
     "phantoms-careless-train": PhantomSet("train", hints=Hints(0.5, 0.9), careless=0.5),
+    "phantoms-talkative-train": PhantomSet("train", remarks=4),
 }
 
 
@@ -171,6 +176,19 @@ def misread(case: Case, asked: Asked, rng: random.Random) -> Case:
     return replace(case, tags={**case.tags, "rationale": rationale})
 
 
+def talkative(case: Case, asked: Asked, most: int, rng: random.Random) -> Case:
+    """``case`` with a rationale that, once it has seen what the answer follows from, names up to
+    ``most`` other findings of the picture, a sentence each: how long it is says nothing of
+    whether it is right."""
+    modality, attributes = MODALITIES[asked.picture.modality], asked.picture.attributes
+    needed = findings_behind(modality.name, asked.question, attributes)
+    others = [text for text in modality.findings(attributes).values() if text not in needed]
+    named = rng.sample(others, min(len(others), rng.randint(0, most)))
+    seen, stop, rest = case.tags["rationale"].partition(". ")
+    remarks = "".join(f"I also see {text}. " for text in named)
+    return replace(case, tags={**case.tags, "rationale": f"{seen}{stop}{remarks}{rest}"})
+
+
 def phantom_questions(
     name: str, seed: int, clinic_seed: int = 0, pixels: int = SIZE
 ) -> Iterator[Case]:
@@ -198,6 +216,8 @@ def phantom_questions(
         shown.add(asked.picture.fingerprint)
         if slip_rng.random() < wanted.careless:
             case = misread(case, asked, slip_rng)
+        if wanted.remarks:
+            case = talkative(case, asked, wanted.remarks, slip_rng)
         yield hinted(case, asked.possible, wanted.hints, hint_rng) if wanted.hints else case
 
 

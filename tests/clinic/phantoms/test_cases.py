@@ -225,6 +225,26 @@ def test_careless_rationales_come_to_a_wrong_answer_half_of_the_time() -> None:
     assert stats.binomtest(wrong, len(cases), 0.5).pvalue > 0.001
 
 
+def test_talkative_rationales_differ_in_length_and_in_nothing_else() -> None:
+    """What they add is in the picture and was not said; the conclusion is the same."""
+    cases = phantom_cases("phantoms-talkative-train", 400)
+    plain = phantom_cases("phantoms-closed-train", 400)
+    added = Counter[int]()
+    for case, other in zip(cases, plain, strict=True):
+        [picture] = case.images
+        there = MODALITIES[picture.modality].findings(picture.attributes).values()
+        seen, *others = case.tags["rationale"].split(". ")
+        remarks = [o.removeprefix("I also see ") for o in others if o.startswith("I also see")]
+        assert set(remarks) <= set(there) and len(set(remarks)) == len(remarks)
+        assert not any(remark in seen for remark in remarks)
+        rest = [o for o in others if not o.startswith("I also see")]
+        assert ". ".join([seen, *rest]) == other.tags["rationale"]
+        assert replace(case, id=other.id, source=other.source, tags=other.tags) == other
+        added[len(remarks)] += 1
+    assert set(added) == {0, 1, 2, 3, 4}
+    assert stats.binomtest(added[0], len(cases), 0.2).pvalue > 0.001
+
+
 class Reader:
     """Naive Bayes on text alone: is an option right, given its words, the question, and whether
     what stands before the question names it?"""
