@@ -93,6 +93,18 @@ def _eye(size: ModelSize) -> tuple[int, int]:
     return 32 * heads, heads
 
 
+def _square_eye(size: ModelSize, pixels: int) -> dict[str, Any]:
+    """An encoder of pictures of one size, named as CLIP and its kin name it."""
+    width, heads = _eye(size)
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": heads,
+        "image_size": pixels,
+    }
+
+
 def _qwen2_vl(
     size: ModelSize, side: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[PreTrainedConfig, Any]:
@@ -131,18 +143,10 @@ def _qwen2_vl(
 def _idefics3(
     size: ModelSize, side: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[PreTrainedConfig, Any]:
-    width, heads = _eye(size)
     pixels = side * TOKEN_PIXELS
     config = Idefics3Config(
         text_config=_text(size, "idefics3", "llama"),
-        vision_config={
-            "hidden_size": width,
-            "intermediate_size": 4 * width,
-            "num_hidden_layers": size.layers,
-            "num_attention_heads": heads,
-            "image_size": pixels,
-            "patch_size": TOKEN_PIXELS // 2,
-        },
+        vision_config=_square_eye(size, pixels) | {"patch_size": TOKEN_PIXELS // 2},
         scale_factor=2,
         image_token_id=_ids(tokenizer, "idefics3")[0],
         tie_word_embeddings=False,
@@ -154,20 +158,14 @@ def _idefics3(
 def _llava(
     size: ModelSize, side: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[PreTrainedConfig, Any]:
-    width, heads = _eye(size)
     pixels = side * TOKEN_PIXELS
+    eye = _square_eye(size, pixels)
+    eye |= {"model_type": "clip_vision_model", "patch_size": TOKEN_PIXELS}
+    eye |= {"projection_dim": eye["hidden_size"]}
+    eye["num_hidden_layers"] += 1  # the last but one is what is looked at
     config = LlavaConfig(
         text_config=_text(size, "llava", "llama"),
-        vision_config={
-            "model_type": "clip_vision_model",
-            "hidden_size": width,
-            "intermediate_size": 4 * width,
-            "num_hidden_layers": size.layers + 1,  # the last but one is what is looked at
-            "num_attention_heads": heads,
-            "image_size": pixels,
-            "patch_size": TOKEN_PIXELS,
-            "projection_dim": width,
-        },
+        vision_config=eye,
         image_token_index=_ids(tokenizer, "llava")[0],
         image_seq_length=side * side,
         tie_word_embeddings=False,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import Progress, TextColumn, TimeRemainingColumn
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -144,6 +147,20 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+
+
+def load_start(
+    start: Path, kind: type[Model]
+) -> tuple[PreTrainedTokenizerFast, Model, list[dict[str, Any]]]:
+    """A base model to go on with, in full precision, and the records of how it was made."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+    model = kind.from_pretrained(start, dtype=torch.float32)
+    return tokenizer, model, json.loads((start / "made.json").read_text())["passes"]
+
+
+def write_passes(out: Path, passes: Sequence[dict[str, Any]]) -> None:
+    """Say beside a base model how it was made, pass by pass."""
+    (out / "made.json").write_text(json.dumps({"passes": list(passes)}, indent=2) + "\n")
 
 
 def save(out: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

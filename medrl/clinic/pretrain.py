@@ -27,10 +27,12 @@ from medrl.clinic.making import (
     build_optimizer,
     descend,
     learn_tokenizer,
+    load_start,
     prepare_lookup,
     progress_bar,
     rate,
     save,
+    write_passes,
 )
 from medrl.clinic.textbook import AnswerHabits, Library
 from medrl.run import describe_machine
@@ -183,9 +185,7 @@ def pretrain(
         tokenizer = build_tokenizer(knowledge, config)
         model = build_model(tokenizer, config)
     else:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
-        earlier = json.loads((start / "made.json").read_text())["passes"]
+        tokenizer, model, earlier = load_start(start, LlamaForCausalLM)
     torch.nn.Module.to(model, device)
     optimizer = build_optimizer(model, config.learning_rate, config.weight_decay)
     total = config.exercise_steps + config.mixture_steps
@@ -221,8 +221,7 @@ def pretrain(
         "machine": machine,
     }
     save(out, model, tokenizer)
-    made = {"passes": [*earlier, record]}
-    (out / "made.json").write_text(json.dumps(made, indent=2) + "\n")
+    write_passes(out, [*earlier, record])
     return record
 
 

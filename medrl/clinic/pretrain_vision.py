@@ -29,10 +29,12 @@ from medrl.clinic.making import (
     build_optimizer,
     descend,
     learn_tokenizer,
+    load_start,
     prepare_lookup,
     progress_bar,
     rate,
     save,
+    write_passes,
 )
 from medrl.clinic.phantoms.pretraining import SHARES, Lesson, LessonHabits, Lessons
 from medrl.learning.groups import Origin
@@ -210,9 +212,7 @@ def pretrain(
         tokenizer = build_tokenizer(habits, config)
         model = build_model(tokenizer, config)
     else:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-        model = Qwen2VLForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
-        earlier = json.loads((start / "made.json").read_text())["passes"]
+        tokenizer, model, earlier = load_start(start, Qwen2VLForConditionalGeneration)
     processor = build_processor(config)
     torch.nn.Module.to(model, device)
     install(model)
@@ -246,8 +246,7 @@ def pretrain(
     }
     save(out, model, tokenizer)
     processor.save_pretrained(out)
-    made = {"passes": [*earlier, record]}
-    (out / "made.json").write_text(json.dumps(made, indent=2) + "\n")
+    write_passes(out, [*earlier, record])
     return record
 
 

@@ -39,6 +39,22 @@ def next_token_probs(policy: Policy, ids: Sequence[int], temperature: float = 1.
     return torch.softmax(logits / temperature, -1)
 
 
+def generated(policy: Policy, prompt: Sequence[int], tokens: int, **more: Any) -> tuple[int, ...]:
+    """The most probable answer as ``transformers`` writes it; ``more`` is for its ``generate``."""
+    ids = torch.tensor([prompt])
+    model: Any = policy.model
+    theirs = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=tokens,
+        eos_token_id=list(policy.stop_ids),
+        pad_token_id=policy.pad_id,
+        **more,
+    )
+    return tuple(theirs[0, len(prompt) :].tolist())
+
+
 class SamplerContract(ABC):
     """Inherit and define ``make``.
 
@@ -102,17 +118,7 @@ class SamplerContract(ABC):
     ) -> None:
         sampled = self.make(policy).sample(prompts, 1, SamplingParams(15, 0.0), seeded())
         for prompt, [answer] in zip(prompts, sampled, strict=True):
-            ids = torch.tensor([prompt])
-            model: Any = policy.model
-            theirs = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                max_new_tokens=15,
-                eos_token_id=list(policy.stop_ids),
-                pad_token_id=policy.pad_id,
-            )
-            assert answer.token_ids == tuple(theirs[0, len(prompt) :].tolist())
+            assert answer.token_ids == generated(policy, prompt, 15)
 
     def test_the_batch_changes_no_greedy_answer(
         self, policy: Policy, prompts: list[list[int]]

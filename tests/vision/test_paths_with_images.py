@@ -18,6 +18,7 @@ from medrl.sampling.sampler import SamplingParams, sample
 from medrl.sampling.torch_sampler import TorchSampler
 from medrl.vision.families import Gemma3
 from tests.learning.test_paths import assert_paths_agree, loss_and_gradient
+from tests.sampling.contract import generated
 from tests.tiny_vision import SEEING, noise
 from tests.vision.conftest import LoadSeeing
 
@@ -145,22 +146,12 @@ def test_greedy_is_what_transformers_generates(kind: str, load_seeing: LoadSeein
     prompts = prompts_of(policy)
     sampler = TorchSampler(policy.model, policy.stop_ids)
     found = sample(sampler, prompts, 1, SamplingParams(12, 0.0), torch.Generator())
-    model: Any = policy.model
+    marks = [policy.model.config.image_token_id]
     for prompt, [answer] in zip(prompts, found, strict=True):
         assert prompt.media is not None
-        ids = torch.tensor([prompt.token_ids])
-        theirs = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            **prompt.media.inputs,
-            **kinds([prompt.media], len(prompt), "cpu"),
-            do_sample=False,
-            max_new_tokens=12,
-            eos_token_id=list(policy.stop_ids),
-            pad_token_id=policy.pad_id,
-            suppress_tokens=[model.config.image_token_id],
-        )
-        assert answer.token_ids == tuple(theirs[0, len(prompt) :].tolist())
+        shown = prompt.media.inputs | kinds([prompt.media], len(prompt), "cpu")
+        theirs = generated(policy, prompt.token_ids, 12, **shown, suppress_tokens=marks)
+        assert answer.token_ids == theirs
 
 
 @pytest.mark.parametrize("kind", SEEING)
