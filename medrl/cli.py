@@ -38,6 +38,9 @@ def train(
     model: Annotated[str | None, typer.Option(help="model folder or hub id")] = None,
     data: Annotated[str | None, typer.Option(help="data set to train on, see `medrl data`")] = None,
     data_path: Annotated[Path | None, typer.Option(help="its file or folder")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="split of that data set [train; of a file: all of it]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the run")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a stopped run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="delete an older run")] = False,
@@ -46,8 +49,10 @@ def train(
 ) -> None:
     """Train a recipe: evaluate, train, evaluate again, save, report."""
     from medrl import launch
+    from medrl.recipe import load_recipe
 
-    shortcuts = launch.shortcuts(model=model, data=data, data_path=data_path, seed=seed)
+    launch.check_shortcuts(data, data_path, split)
+    shortcuts = launch.shortcuts(model, data, data_path, split, seed)
     folder = run or Path("runs") / Path(recipe).stem
     if resume:
         if overrides or shortcuts or overwrite:
@@ -57,7 +62,7 @@ def train(
             )
         launch.resume(folder, out, quiet)
         return
-    resolved = launch.resolve(recipe, scale, [*(overrides or []), *shortcuts], data, data_path)
+    resolved = load_recipe(recipe, scale, [*(overrides or []), *shortcuts])
     if dry_run:
         launch.describe(resolved, out)
         return

@@ -189,7 +189,7 @@ def _load(
     found: list[LoadedCases] = []
     cases = cases_of(spec, examiner.grader, recipe.clinic_seed, found.append)
     for loaded in found:
-        if loaded.rejected or loaded.skipped:
+        if loaded.rejected or loaded.skipped or len(loaded.splits) > 1:
             display.note(f"{spec.source}: {loaded.summary()}")
     return cases, sum(len(loaded.rejected) for loaded in found)
 

@@ -34,9 +34,10 @@ def shortcuts(
     model: str | None = None,
     data: str | None = None,
     data_path: Path | None = None,
+    split: str | None = None,
     seed: int | None = None,
 ) -> list[str]:
-    """The ``--model``, ``--data``, ``--data-path`` and ``--seed`` options as overrides."""
+    """What ``--model``, ``--data`` with its path and split, and ``--seed`` are as overrides."""
     found = []
     if model is not None:
         found.append(f"model.path={model}")
@@ -44,23 +45,24 @@ def shortcuts(
         spec: dict[str, Any] = {"source": data}
         if data_path is not None:
             spec |= {"path": str(data_path), "split": None}
+        if split is not None:
+            spec["split"] = split
         found.append(f"train={json.dumps(spec)}")
     if seed is not None:
         found.append(f"seed={seed}")
     return found
 
 
-def resolve(
-    name: str, scale: str, overrides: Sequence[str], data: str | None, data_path: Path | None
-) -> Recipe:
-    """The recipe a user asked for.
+def check_shortcuts(data: str | None, data_path: Path | None, split: str | None) -> None:
+    """Whether options about data have a data set.
 
     Raises:
-        RecipeError: see :func:`medrl.recipe.load_recipe`; also a path without a data set.
+        RecipeError: they have none.
     """
     if data_path is not None and data is None:
         raise RecipeError("--data-path needs --data", "say which data set the file holds")
-    return load_recipe(name, scale, overrides)
+    if split is not None and data is None:
+        raise RecipeError("--split needs --data", "or set train.split=... of the recipe's own")
 
 
 def describe(recipe: Recipe, console: Console) -> None:

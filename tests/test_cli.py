@@ -148,6 +148,7 @@ def test_the_shipped_recipe_is_shown_at_both_scales(name: str, tmp_path: Path) -
         (["med-rlvr", "seed"], "override 'seed' has no '='", "key=value"),
         (["med-rlvr", "train.size=[/bold]"], "[/bold]", ""),
         (["med-rlvr", "--data-path", "x.jsonl"], "--data-path needs --data", "which data set"),
+        (["med-rlvr", "--split", "train"], "--split needs --data", "train.split"),
         (["med-rlvr", "--resume", "seed=1"], "takes no other settings", "drop the overrides"),
         (["med-rlvr", "--resume", "--seed", "1"], "takes no other settings", "drop"),
         (["med-rlvr", "--resume", "--overwrite"], "takes no other settings", "drop"),
@@ -213,6 +214,21 @@ def test_own_questions_can_be_trained_on(recipe: Path, tmp_path: Path) -> None:
     left = medrl("train", recipe, "steps=1", "--data", "jsonl", "--data-path", data, "--run", run)
     assert left.code == 0, left.err
     assert load_recipe(str(run / "recipe.yaml")).train.path == str(data)
+
+
+def test_one_split_of_a_file_can_be_trained_on(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [question(n, split="train" if n % 2 else "test") for n in range(1, 7)]
+    data = write_rows(tmp_path / "mine.jsonl", *rows)
+    given = ("steps=1", "--data", "jsonl", "--data-path", data)
+    across = medrl("train", recipe, *given, "--run", tmp_path / "a")
+    assert across.code == 0 and "test (3), train (3)" in caplog.text
+    caplog.clear()
+    left = medrl("train", recipe, *given, "--split", "train", "--run", tmp_path / "b")
+    assert left.code == 0 and "across its splits" not in caplog.text
+    told = medrl("eval", recipe, *given[1:])
+    assert told.code == 0 and "test (3), train (3)" in told.out
 
 
 def test_an_unwritable_folder_is_refused(recipe: Path, nowhere: Path) -> None:

@@ -38,6 +38,7 @@ class LoadedCases:
         skipped: rows that are fine but outside the set or the split asked for.
         unasked: those of them that cannot be asked, counted by the reason.
         unread: fields seen in rows that the loader does not use, sorted.
+        splits: cases of each split that rows or file names tell, if it was left open which to read.
     """
 
     cases: list[Case] = field(default_factory=list)
@@ -45,6 +46,7 @@ class LoadedCases:
     skipped: int = 0
     unasked: Counter[str] = field(default_factory=Counter)
     unread: tuple[str, ...] = ()
+    splits: Counter[str] = field(default_factory=Counter)
 
     @property
     def bad_share(self) -> float:
@@ -52,11 +54,17 @@ class LoadedCases:
         total = len(self.cases) + len(self.rejected)
         return len(self.rejected) / total if total else 0.0
 
+    def told_splits(self) -> str:
+        """``test (20), train (80)``."""
+        return ", ".join(f"{name} ({count:,})" for name, count in sorted(self.splits.items()))
+
     def summary(self, first: int = 3) -> str:
         """One paragraph for the log: counts, and the first rejected rows by name."""
         lines = [f"{len(self.cases):,} cases, {len(self.rejected):,} set aside"]
         if self.skipped:
             lines[0] += f", {self.skipped:,} outside the set or split"
+        if len(self.splits) > 1:
+            lines[0] += f"; of the splits {self.told_splits()}"
         lines += [f"  {count:,} of these: {reason}" for reason, count in self.unasked.items()]
         lines += [f"  {rejected}" for rejected in self.rejected[:first]]
         if len(self.rejected) > first:
@@ -159,6 +167,8 @@ def _collect(
             if prove and (reason := prove(case)):
                 raise BadRow(f"cannot be graded: {reason}")
             loaded.cases.append(case)
+            if split is None and (stated := raw.values.get("split") or origin.split):
+                loaded.splits[canonical_split(str(stated))] += 1
         except OutsideSet as outside:
             loaded.skipped += 1
             loaded.unasked[str(outside)] += 1

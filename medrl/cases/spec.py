@@ -52,7 +52,7 @@ class DataSpec(Part):
     path: str | None = None
     """Local file or folder; empty: the hub."""
     split: str | None = "train"
-    """``train``, ``validation`` or ``test``; null: all rows of a file that names no split."""
+    """``train``, ``validation`` or ``test``; null: all rows of a file, whatever split they tell."""
     size: Positive | None = None
     """Most cases to use; needed for clinic sets, which are endless."""
     seed: int = 0

@@ -48,20 +48,24 @@ MAX_TOO_LONG = 0.02
 """Share of cases that may be set aside because their prompts do not fit the model."""
 
 
-def warn_of_rejected(loaded: LoadedCases) -> None:
-    """Name the rows of a set that were set aside, the first of them, in the log."""
+def warn_of_rows(loaded: LoadedCases) -> None:
+    """Say in the log which rows of a set were set aside, the first of them by name, and if rows
+    were read that belong to different splits."""
     for row in loaded.rejected[:5]:
         logger.warning("set aside %s: %s", row.provenance, row.reason)
     if len(loaded.rejected) > 5:
         source = loaded.rejected[0].provenance.dataset
         logger.warning("set aside %d rows of %s in all", len(loaded.rejected), source)
+    if len(loaded.splits) > 1:
+        dataset, splits = loaded.cases[0].source.dataset, loaded.told_splits()
+        logger.warning("%s is read across its splits: %s; split: train is one", dataset, splits)
 
 
 def cases_of(
     spec: DataSpec,
     grader: Grader,
     clinic_seed: int = 0,
-    tell: Callable[[LoadedCases], None] = warn_of_rejected,
+    tell: Callable[[LoadedCases], None] = warn_of_rows,
 ) -> list[Case]:
     """The cases of one set; each has proved that the grader can tell its right answer.
 

@@ -109,7 +109,12 @@ def test_split_comes_from_row_then_from_name(write: Any) -> None:
         load_cases("jsonl", named, split="test")
     with pytest.raises(DataError, match="neither its name nor row 3"):
         load_cases("jsonl", write("mine.jsonl", rows), split="train")
-    assert len(load_cases("jsonl", named).cases) == 3
+    whole = load_cases("jsonl", named)
+    assert len(whole.cases) == 3 and whole.splits == {"validation": 2, "train": 1}
+    assert "of the splits train (1), validation (2)" in whole.summary()
+    assert not loaded.splits
+    folds = load_cases("jsonl", write("mine.jsonl", [{**GOOD, "split": 1}, GOOD]))
+    assert len(folds.cases) == 2 and "splits" not in folds.summary()
 
 
 def test_folders(write: Any, tmp_path: Path) -> None:
