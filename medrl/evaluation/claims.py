@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from medrl.evaluation.evaluate import Row
-from medrl.evaluation.readings import Metrics, TrainingClaim, differences, unit_of
+from medrl.evaluation.readings import Metrics, TrainingClaim, differences, quarter, unit_of
 from medrl.evaluation.statistics import Effect, paired_interaction, paired_study, seed_summary
 from medrl.part import Part, Positive
 
@@ -110,7 +110,7 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
     table = []
     for level in sorted(int(name.removeprefix("groups_L")) for name in names):
         whole = [dead_share(run, [level]) for run in runs]
-        early = [dead_share(run[: _quarter(run)], [level]) for run in runs]
+        early = [dead_share(run[: quarter(run)], [level]) for run in runs]
         groups = [sum(row.get(f"groups_L{level}", 0.0) for row in run) for run in runs]
         table.append(
             {
@@ -122,11 +122,6 @@ def level_table(arm: str, runs: Sequence[Metrics]) -> list[dict[str, Any]]:
             }
         )
     return table
-
-
-def _quarter(steps: Sequence[Any]) -> int:
-    """A quarter of the steps of a run, rounded up."""
-    return -(-len(steps) // 4)
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:

@@ -70,11 +70,16 @@ def last_stage(metrics: Metrics) -> Metrics:
     return metrics[first:]
 
 
+def quarter(steps: Sequence[Any]) -> int:
+    """How many of the steps a quarter of them is, rounded up."""
+    return -(-len(steps) // 4)
+
+
 def value_of(metrics: Metrics, metric: str, at: When) -> float | None:
     """Mean over those steps that have the metric; ``None`` if none of them has."""
     steps = last_stage(metrics)
-    quarter = -(-len(steps) // 4)
-    chosen = {"early": steps[:quarter], "late": steps[-quarter:], "all": steps}[at]
+    count = quarter(steps)
+    chosen = {"early": steps[:count], "late": steps[-count:], "all": steps}[at]
     found = [row[metric] for row in chosen if metric in row]
     return fmean(found) if found else None
 
