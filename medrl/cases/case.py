@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from medrl.cases.picture import Picture
+from medrl.cases.record import Record, Turn
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -78,3 +79,7 @@ class Case:
     """Free labels: specialty, style, hop, condition... used for stratified reporting."""
     difficulty: float | None = None
     """Pass rate of some model in [0, 1], if measured; 0 is hardest."""
+    record: Record | None = None
+    """Of a patient who is to be asked; the question is then what the patient says first."""
+    transcript: tuple[Turn, ...] = ()
+    """How an expert went about it, turn by turn; the policy's turns are to be imitated."""
