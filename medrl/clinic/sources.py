@@ -10,6 +10,7 @@ from medrl.calculators.notes import CALCULATION_SETS, calculation_set
 from medrl.cases.case import Case
 from medrl.chains.cases import chain_cases
 from medrl.clinic.arithmetic import problems
+from medrl.clinic.consultations import CONSULTATION_SETS, consultation_cases
 from medrl.clinic.ehr import ehr_cases
 from medrl.clinic.exams import EXAM_SETS, exam
 from medrl.clinic.phantoms.cases import PHANTOM_SETS, phantom_cases
@@ -51,4 +52,5 @@ CLINIC_SETS: dict[str, Make] = {
     "verify-train": _verified("train"),
     "verify-test": _verified("test-id"),
     **{name: partial(phantom_cases, name) for name in PHANTOM_SETS},
+    **{name: partial(consultation_cases, name) for name in CONSULTATION_SETS},
 }

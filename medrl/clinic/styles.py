@@ -46,7 +46,8 @@ def _texts(findings: Sequence[Finding]) -> list[str]:
     return [f.text for f in findings]
 
 
-def _person(patient: Patient) -> str:
+def person(patient: Patient) -> str:
+    """``60-year-old man``."""
     if patient.age < 14:
         noun = "girl" if patient.sex == "female" else "boy"
     else:
@@ -56,9 +57,9 @@ def _person(patient: Patient) -> str:
     return f"{patient.age}-year-old {noun}"
 
 
-def _a(person: str) -> str:
+def _a(who: str) -> str:
     """With its article: a 7-year-old girl, an 8-year-old girl."""
-    return f"{'an' if person.startswith(('8', '11-', '18-', 'i')) else 'a'} {person}"
+    return f"{'an' if who.startswith(('8', '11-', '18-', 'i')) else 'a'} {who}"
 
 
 def describe(patient: Patient, style: str, rng: random.Random) -> str:
@@ -67,16 +68,16 @@ def describe(patient: Patient, style: str, rng: random.Random) -> str:
     Raises:
         ValueError: unknown style.
     """
-    person, past = _person(patient), _texts(patient.history)
+    who, past = person(patient), _texts(patient.history)
     complaints, results = _texts(patient.complaints), _texts(patient.results)
     if style == "vignette":
-        parts = [f"{_a(person).capitalize()} presents with {listing(complaints or results)}."]
+        parts = [f"{_a(who).capitalize()} presents with {listing(complaints or results)}."]
         if past:
             parts.insert(1, f"The history is notable for {past[0]}.")
         if complaints and results:
             parts.append(f"{rng.choice(('Tests show', 'Studies show'))} {listing(results)}.")
     elif style == "history":
-        parts = [f"{_a(person).capitalize()} comes to the clinic."]
+        parts = [f"{_a(who).capitalize()} comes to the clinic."]
         if past:
             parts.append(f"There is {past[0]}.")
         if complaints:
@@ -84,7 +85,7 @@ def describe(patient: Patient, style: str, rng: random.Random) -> str:
         if results:
             parts.append(f"The work-up reveals {listing(results)}.")
     elif style == "note":
-        parts = [f"Patient: {person}."]
+        parts = [f"Patient: {who}."]
         if past:
             parts.append(f"History: {past[0]}.")
         if complaints:
@@ -92,7 +93,7 @@ def describe(patient: Patient, style: str, rng: random.Random) -> str:
         if results:
             parts.append(f"Results: {'; '.join(results)}.")
     elif style == UNSEEN_STYLE:
-        parts = [f"Dear colleague, I write to you about {_a(person)}"]
+        parts = [f"Dear colleague, I write to you about {_a(who)}"]
         parts[0] += f" with {past[0]}." if past else "."
         if complaints:
             parts.append(f"The main problems are {listing(complaints)}.")
