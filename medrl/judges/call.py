@@ -1,4 +1,4 @@
-"""Many requests to one server at the same time, within a deadline."""
+"""Many requests to one server at the same time, tried again where that helps, within a deadline."""
 
 from __future__ import annotations
 
@@ -36,7 +36,69 @@ class Request:
     token: str
 
 
-class Call:
+class Line:
+    """Requests to one server.
+
+    Args:
+        deadline: of ``time.monotonic``; no try begins that the server asks to wait for longer.
+
+    Attributes:
+        requests, prompt_tokens, completion_tokens: spent, on failures too.
+    """
+
+    def __init__(self, spec: JudgeSpec, client: httpx.AsyncClient, deadline: float) -> None:
+        self.spec, self.client, self.deadline = spec, client, deadline
+        self.requests = self.prompt_tokens = self.completion_tokens = 0
+        self._free = asyncio.Semaphore(spec.concurrency)
+        self._given_up = asyncio.Event()
+        self._not_before = 0.0
+
+    async def reply(self, body: Mapping[str, Any]) -> Completion | Trouble:
+        """A reply after as many tries as there may be."""
+        most = 1 + self.spec.retries
+        tries = 0
+        while True:
+            reply = await self._try(body)
+            tries += 1
+            if isinstance(reply, Completion) or not reply.passing:
+                return reply
+            if reply.wait_s > self.deadline - time.monotonic():
+                why = f"{reply.reason}; the server asks to wait {reply.wait_s:.0f} s"
+                return Trouble(reply.kind, f"{why}, which is past the deadline")
+            self._not_before = max(self._not_before, time.monotonic() + reply.wait_s)
+            if tries == most:
+                often = f" in each of {most} tries" if most > 1 else ""
+                return Trouble(reply.kind, reply.reason + often)
+            # Full jitter: those that failed together do not come back together.
+            await self._rest(random.random() * self._back_off(tries))
+
+    @staticmethod
+    def _back_off(tries: int) -> float:
+        return min(LONGEST_BACK_OFF_S, BACK_OFF_S * 2.0 ** min(tries - 1, 30))
+
+    async def _try(self, body: Mapping[str, Any]) -> Completion | Trouble:
+        async with self._free:
+            # What the server asked of one request to wait holds for all.
+            while (wait := self._not_before - time.monotonic()) > 0 and not self._given_up.is_set():
+                await self._rest(wait)
+            if self._given_up.is_set():
+                count = self.spec.give_up_after
+                return Trouble(Failure.GIVEN_UP, f"not asked: {count} in a row had no reply")
+            self.requests += 1
+            reply = await complete(self.client, body, self.spec.timeout_s)
+        if isinstance(reply, Completion):
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+        return reply
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but no longer than there is anything to wait for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._given_up.wait()
+
+
+class Call(Line):
     """The requests of one call of a judge.
 
     Args:
@@ -44,7 +106,6 @@ class Call:
 
     Attributes:
         judged: judgement of each request by its key; complete after ``run``.
-        requests, prompt_tokens, completion_tokens: spent, on failures too.
     """
 
     def __init__(
@@ -54,13 +115,10 @@ class Call:
         deadline: float,
         keep: Callable[[str, str], None],
     ) -> None:
-        self.spec, self.client, self.deadline, self.keep = spec, client, deadline, keep
+        super().__init__(spec, client, deadline)
+        self.keep = keep
         self.judged: dict[str, Judgement] = {}
-        self.requests = self.prompt_tokens = self.completion_tokens = 0
-        self._free = asyncio.Semaphore(spec.concurrency)
-        self._given_up = asyncio.Event()
         self._failed_in_a_row = 0
-        self._not_before = 0.0
 
     async def run(self, requests: Sequence[Request]) -> None:
         """Ask all; returns by the deadline."""
@@ -80,7 +138,7 @@ class Call:
             self.judged.setdefault(request.key, over)
 
     async def _judge(self, request: Request) -> None:
-        reply = await self._reply(request)
+        reply = await self.reply(request.body)
         if isinstance(reply, Trouble):
             self._failed_in_a_row += reply.kind not in _NOT_THE_SERVERS
             if self._failed_in_a_row >= self.spec.give_up_after:
@@ -98,47 +156,3 @@ class Call:
         self.judged[request.key] = judgement
         if judgement.failure is None:
             self.keep(request.key, reply.text)
-
-    async def _reply(self, request: Request) -> Completion | Trouble:
-        """A reply after as many tries as there may be."""
-        most = 1 + self.spec.retries
-        tries = 0
-        while True:
-            reply = await self._try(request)
-            tries += 1
-            if isinstance(reply, Completion) or not reply.passing:
-                return reply
-            if reply.wait_s > self.deadline - time.monotonic():
-                why = f"{reply.reason}; the server asks to wait {reply.wait_s:.0f} s"
-                return Trouble(reply.kind, f"{why}, which is past the deadline")
-            self._not_before = max(self._not_before, time.monotonic() + reply.wait_s)
-            if tries == most:
-                often = f" in each of {most} tries" if most > 1 else ""
-                return Trouble(reply.kind, reply.reason + often)
-            # Full jitter: those that failed together do not come back together.
-            await self._rest(random.random() * self._back_off(tries))
-
-    @staticmethod
-    def _back_off(tries: int) -> float:
-        return min(LONGEST_BACK_OFF_S, BACK_OFF_S * 2.0 ** min(tries - 1, 30))
-
-    async def _try(self, request: Request) -> Completion | Trouble:
-        async with self._free:
-            # What the server asked of one request to wait holds for all.
-            while (wait := self._not_before - time.monotonic()) > 0 and not self._given_up.is_set():
-                await self._rest(wait)
-            if self._given_up.is_set():
-                count = self.spec.give_up_after
-                return Trouble(Failure.GIVEN_UP, f"not asked: {count} in a row had no reply")
-            self.requests += 1
-            reply = await complete(self.client, request.body, self.spec.timeout_s)
-        if isinstance(reply, Completion):
-            self.prompt_tokens += reply.prompt_tokens
-            self.completion_tokens += reply.completion_tokens
-        return reply
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, but no longer than there is anything to wait for."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._given_up.wait()

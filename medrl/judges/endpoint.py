@@ -33,6 +33,26 @@ logger = logging.getLogger("medrl")
 T = TypeVar("T")
 
 
+def checked(spec: JudgeSpec, api_key: str | None) -> str:
+    """The address of an endpoint, which texts may be sent to.
+
+    Raises:
+        JudgeError: they may not, or the key is one that no header can carry.
+    """
+    assert spec.url is not None and spec.model is not None  # the schema saw to it
+    try:  # again: a copy of a spec with other values is not validated
+        check_url(spec.url, spec.allow_remote)
+    except ValueError as error:
+        message, _, fix = str(error).partition("; ")
+        raise JudgeError(message, fix) from None
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise JudgeError(
+            "the key of the judge holds characters that cannot be sent",
+            "set its environment variable again, without line breaks",
+        )
+    return spec.url
+
+
 class EndpointJudge(Counting):
     """Asks a server, many questions at a time.
 
@@ -47,17 +67,7 @@ class EndpointJudge(Counting):
 
     def __init__(self, spec: JudgeSpec, api_key: str | None = None) -> None:
         super().__init__()
-        assert spec.url is not None and spec.model is not None  # the schema saw to it
-        try:  # again: a copy of a spec with other values is not validated
-            check_url(spec.url, spec.allow_remote)
-        except ValueError as error:
-            message, _, fix = str(error).partition("; ")
-            raise JudgeError(message, fix) from None
-        if api_key and not (api_key.isascii() and api_key.isprintable()):
-            raise JudgeError(
-                "the key of the judge holds characters that cannot be sent",
-                "set its environment variable again, without line breaks",
-            )
+        checked(spec, api_key)
         self.spec, self._api_key = spec, api_key
         self.cache = None if spec.cache is None else Path(spec.cache)
         if self.cache is not None:

@@ -46,7 +46,7 @@ class ModelJudge(Counting):
     def __init__(self, spec: JudgeSpec, policy: Policy) -> None:
         super().__init__()
         self.spec, self.policy = spec, policy
-        self._specials = _special_texts(policy)
+        self._specials = special_texts(policy)
         self._sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
 
     def ask(self, questions: Sequence[Question]) -> list[Judgement]:
@@ -62,7 +62,8 @@ class ModelJudge(Counting):
 
     def _weigh(self, questions: Sequence[Question]) -> tuple[list[Judgement], Counts]:
         """By the probabilities of the labels."""
-        prompts = [self._prompt(ask_for_label(q, self._specials)) for q in questions]
+        policy = self.policy
+        prompts = [chat_prompt(policy, ask_for_label(q, self._specials)) for q in questions]
         labels = [self._label_ids(question.rubric) for question in questions]
         unique: dict[tuple[Prompt, str], int] = {}
         members: list[Member] = []
@@ -100,7 +101,7 @@ class ModelJudge(Counting):
         """By a reply, written greedily."""
         policy, limit = self.policy, self.spec.max_new_tokens
         asked = [ask_for_json(question, self._specials) for question in questions]
-        prompts = [self._prompt(a.messages) for a in asked]
+        prompts = [chat_prompt(policy, a.messages) for a in asked]
         unique = [p for p in dict.fromkeys(prompts) if self._fits(p, limit)]
         params = SamplingParams(limit, temperature=0.0)
         with policy.arithmetic():
@@ -123,20 +124,6 @@ class ModelJudge(Counting):
             prompt_tokens=sum(map(len, unique)),
             completion_tokens=sum(len(reply.token_ids) for reply in replies.values()),
         )
-
-    def _prompt(self, messages: Sequence[Message]) -> Prompt:
-        tokenizer = self.policy.tokenizer
-        if not tokenizer.chat_template:
-            return tuple(self.policy.encode_prompt(f"{_in_one(messages)}\n\n{REPLY}"))
-        render: Any = tokenizer.apply_chat_template
-        # Models that can think before they reply are to reply; templates ignore what they do not
-        # know.
-        how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
-        try:
-            text: str = render(list(messages), **how)
-        except TemplateError:  # some models know no system message
-            text = render([{"role": "user", "content": _in_one(messages)}], **how)
-        return tuple(self.policy.encode_prompt(text))
 
     def _label_ids(self, rubric: Rubric) -> list[list[int]]:
         """Tokens of each label as a reply begins with it."""
@@ -195,11 +182,26 @@ def _member(prompt: Prompt, label: Sequence[int], group: int) -> Member:
     return Member([*prompt, *label], origins, [0.0] * len(origins), group, len(prompt))
 
 
+def chat_prompt(policy: Policy, messages: Sequence[Message]) -> Prompt:
+    """Tokens of a conversation as the model's chat template writes it, up to where it replies; of a
+    model without one the plain text."""
+    if not policy.tokenizer.chat_template:
+        return tuple(policy.encode_prompt(f"{_in_one(messages)}\n\n{REPLY}"))
+    render: Any = policy.tokenizer.apply_chat_template
+    # Models that can think before they reply are to reply; templates ignore what they do not know.
+    how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    try:
+        text: str = render(list(messages), **how)
+    except TemplateError:  # some models know no system message
+        text = render([{"role": "user", "content": _in_one(messages)}], **how)
+    return tuple(policy.encode_prompt(text))
+
+
 def _in_one(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def _special_texts(policy: Policy) -> tuple[str, ...]:
+def special_texts(policy: Policy) -> tuple[str, ...]:
     """Texts that the tokenizer turns into control tokens wherever they stand."""
     added = policy.tokenizer.added_tokens_decoder.values()
     texts = {str(token) for token in added if token.special} | set(
