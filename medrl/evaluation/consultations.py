@@ -25,12 +25,13 @@ def information(record: Record, replies: Sequence[str]) -> float:
     elicited by a reply that has its words, or most of its content words; so it does not matter
     which question brought it out. (The source has a judge compare; this is the rule in its place.)
     """
+    said = [part for reply in replies for part in {reply, *reply.split("; ")}]
     present = [f for f in record.facts if f.answer and not denies(f.answer)] or [*record.facts]
-    return BEST * fmean(_elicited(f, replies) for f in present) if present else 0.0
+    return BEST * fmean(_elicited(f, said) for f in present) if present else 0.0
 
 
-def _elicited(fact: Fact, replies: Sequence[str]) -> bool:
-    return any(not denies(r) and holds(r, fact.answer) for r in replies) or fact.answer in replies
+def _elicited(fact: Fact, said: Sequence[str]) -> bool:
+    return fact.answer in said or any(not denies(s) and holds(s, fact.answer) for s in said)
 
 
 def efficiency(

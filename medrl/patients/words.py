@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from medrl.cases.record import Fact
 from medrl.grading.negation import FILLERS, stem
@@ -33,9 +34,10 @@ _SENTENCES = re.compile(r"(?<=[.!?…])\s+")
 _REFUSAL = re.compile(r"(?:no|not|never|none|nothing|neither|nope)\b", re.IGNORECASE)
 
 
-def content(text: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def content(text: str) -> tuple[str, ...]:
     """Stems of the words that tell what a text is about, in order."""
-    return [s for word in normalise(text).split() if (s := stem(word)) not in TALK]
+    return tuple(s for word in normalise(text).split() if (s := stem(word)) not in TALK)
 
 
 def sentences(text: str) -> list[str]:
