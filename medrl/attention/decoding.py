@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -147,11 +148,16 @@ class DecodeCache:
     def begin(self) -> None:
         """Make room for the token that every row feeds next."""
         self._sight = None
-        capacity = next(iter(self.own.values())).keys.shape[2]
-        if self.most_written == capacity:
+        self.make_room(self.most_written + 1)
+
+    def make_room(self, tokens: int) -> None:
+        """Let every row have so many tokens of its own; room doubles until it suffices."""
+        capacity = room = next(iter(self.own.values())).keys.shape[2]
+        while room < tokens:
+            room *= 2
+        if room > capacity:
             self.own = {
-                layer: pair.map(lambda x: _grown(x, 2 * capacity))
-                for layer, pair in self.own.items()
+                layer: pair.map(lambda x: _grown(x, room)) for layer, pair in self.own.items()
             }
 
     def _seen(self, window: int | None) -> torch.Tensor:
@@ -228,6 +234,20 @@ class DecodeCache:
         grid = x_PKGD.view(prompts, heads, self.widest, -1, width).transpose(1, 2)
         rows = grid.reshape(prompts * self.widest, heads, -1, width)
         return rows if self.full else rows[self.place_R]
+
+    def count(self, tokens_R: torch.Tensor) -> None:
+        """Count tokens that rows have read, see :class:`medrl.attention.extending.Extension`."""
+        self.written_R = self.written_R + tokens_R
+        self._arrange()
+
+    def split(self, rows: torch.Tensor, written: torch.Tensor) -> DecodeCache:
+        """These rows [R'], at least one, as a cache of their own; of each the first so many tokens
+        [R']. This one stays as it is."""
+        part = copy.copy(self)
+        part.written_R = self.written_R.clone()
+        part.written_R[rows] = written
+        part.keep(rows)
+        return part
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but these [R'], at least one, and prompts that none answers any more."""
