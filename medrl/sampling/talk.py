@@ -27,8 +27,13 @@ READ_TOKENS = 8192
 class Talk(Protocol):
     """Conversations that go on at the same time. Number ``p * G + n`` is the n-th of prompt p."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing can be written until a reply comes."""
+        ...
+
     def step(self) -> Mapping[int, Completion]:
-        """Write on; the turns that have ended, by number. Empty when all wait for replies."""
+        """Write on; the turns that have ended, by number."""
         ...
 
     def reply(self, number: int, ids: Sequence[int]) -> None:
@@ -74,6 +79,11 @@ class RereadTalk:
         self.sampler, self.params, self.seed, self.waves = sampler, params, seed, 0
         self.said = [prompt for prompt in prompts for _ in range(answers_per_prompt)]
         self.ready = list(range(len(self.said)))
+
+    @property
+    def idle(self) -> bool:
+        """See :class:`Talk`."""
+        return not self.ready
 
     def step(self) -> dict[int, Completion]:
         """See :class:`Talk`."""
@@ -122,6 +132,11 @@ class KeptTalk:
         self.cache: DecodeCache
         """Of the parked, whose turns have ended."""
 
+    @property
+    def idle(self) -> bool:
+        """See :class:`Talk`."""
+        return not (len(self.rows) or self.replies or self._places())
+
     @torch.inference_mode()
     def step(self) -> dict[int, Completion]:
         """See :class:`Talk`."""
@@ -144,9 +159,13 @@ class KeptTalk:
         """See :class:`Talk`."""
         self.open.discard(number)
 
+    def _places(self) -> int:
+        """Prompts that wait and find places."""
+        return min(len(self.unopened), (self.max_rows - len(self.open)) // self.answers)
+
     def _open_prompts(self) -> None:
         """Read as many prompts as there are places for."""
-        count = (self.max_rows - len(self.open)) // self.answers
+        count = self._places()
         chosen, self.unopened = self.unopened[:count], self.unopened[count:]
         if not chosen:
             return
