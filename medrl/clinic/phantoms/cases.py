@@ -13,8 +13,8 @@ phantoms-level1-...            questions of one cognitive level, closed; also le
 phantoms-shortcut-train        closed; half of the questions carry a hint that is mostly right
 phantoms-shortcut-broken       the pictures, questions and options of phantoms-closed-test of the
                                same seed, each with a hint that is wrong
-phantoms-careless-train        phantoms-shortcut-train; where there is a hint, half of the rationales
-                               see something else than is there and come to a wrong answer
+phantoms-careless-train        phantoms-shortcut-train; half of the rationales beside hints see
+                               something else than is there and come to a wrong answer
 phantoms-talkative-train       phantoms-closed-train with rationales that go on to name up to four
                                more findings before they conclude
 =============================  ====================================================================
