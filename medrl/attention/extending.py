@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from medrl.attention.decoding import DecodeCache
-from medrl.attention.interface import Rule, masked
-
-MOST_SCORES = 2**25
-"""Scores of one layer that are held at a time; rows are taken in pieces under it."""
+from medrl.attention.interface import Rule
 
 
 class Extension:
@@ -55,25 +52,21 @@ class Extension:
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`."""
         cache = self.cache
-        prompt, own = cache.prompts[layer], cache.own[layer]
+        own = cache.own[layer]
         for kept, new in ((own.keys, key_1KSD), (own.values, value_1KSD)):
             kept[self.row_S, :, self.place_S] = new[0].transpose(0, 1).to(kept.dtype)
-        rows, longest = len(cache.row_R), int(self.length_R.max())
-        query_SHD = query_1HSD[0].transpose(0, 1)
-        query_REHD = query_SHD.new_zeros((rows, longest, *query_SHD.shape[1:]))
-        query_REHD[self.row_S, self.offset_S] = query_SHD
-        seen_REM = self._seen(rule.window)
-        heads, keys = query_SHD.shape[1], seen_REM.shape[2]
-        out = []
-        for part in cache.row_R.split(max(1, MOST_SCORES // (heads * longest * keys))):
-            whose = cache.prompt_R[part]
-            key, value = (
-                torch.cat([before[whose], after[part, :, : self.used]], 2)
-                for before, after in ((prompt.keys, own.keys), (prompt.values, own.values))
-            )
-            query = query_REHD[part].transpose(1, 2).to(key.dtype)
-            out.append(masked(query, key, value, seen_REM[part][:, None], rule).transpose(1, 2))
-        return torch.cat(out)[self.row_S, self.offset_S][None]
+        heads, rows, longest = own.keys.shape[1], len(cache.row_R), int(self.length_R.max())
+        query_SKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1)).to(own.keys.dtype)
+        query_REKQD = query_SKQD.new_zeros((rows, longest, *query_SKQD.shape[1:]))
+        query_REKQD[self.row_S, self.offset_S] = query_SKQD
+        queries = query_SKQD.shape[2]
+        # Each row's queries as one axis: the heads of a key side by side, E tokens of each.
+        query_RKND = query_REKQD.permute(0, 2, 3, 1, 4).flatten(2, 3)
+        seen_RNM = self._seen(rule.window).repeat(1, queries, 1)
+        out_RKND = cache.weigh(layer, query_RKND, self.used, seen_RNM, rule)
+        out_REKQD = out_RKND.unflatten(2, (queries, longest)).permute(0, 3, 1, 2, 4)
+        out_SHD: torch.Tensor = out_REKQD[self.row_S, self.offset_S].flatten(1, 2)
+        return out_SHD[None]
 
     def _seen(self, window: int | None) -> torch.Tensor:
         """True [R, E, longest prompt + used] where a new token sees; the same in all layers."""

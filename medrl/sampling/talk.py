@@ -20,7 +20,7 @@ from medrl.sampling.torch_sampler import TorchSampler
 
 READ_BELOW = 0.5
 """Replies are read when no more than this share of the rows that could write is writing."""
-READ_TOKENS = 8192
+READ_TOKENS = 4096
 """Tokens of replies that are read in one pass, unless a single one has more."""
 
 

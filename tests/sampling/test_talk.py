@@ -133,5 +133,4 @@ def test_long_replies_are_read_in_pieces(policy: Policy, monkeypatch: pytest.Mon
     args = TorchSampler(policy.model, ()), prompts_of(policy), 2, SamplingParams(3, 1.0), 1
     whole = held(KeptTalk(*args), 6)
     monkeypatch.setattr("medrl.sampling.talk.READ_TOKENS", 5)
-    monkeypatch.setattr("medrl.attention.extending.MOST_SCORES", 1)
     assert ids_of(held(KeptTalk(*args), 6)) == ids_of(whole)
