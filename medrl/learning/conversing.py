@@ -21,7 +21,7 @@ from medrl.learning.rollout import read_case
 from medrl.prompt import Prompt
 from medrl.run import derive_seed
 from medrl.run.coroutines import run_to_end
-from medrl.sampling.sampler import Completion, Sampler, SamplingParams
+from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason
 from medrl.sampling.talk import Talk, start_talk
 
 
@@ -160,6 +160,58 @@ def sample_conversations(
         own = conversations[first : first + episodes_per_case]
         groups.append(group_of(case, prompts[number], [c.episode(policy) for c in own]))
     return groups
+
+
+def written_conversations(
+    policy: Policy, cases: Sequence[Case], setting: Setting, seed: int
+) -> list[Group]:
+    """One group of one episode per case: the policy's turns are those of the case's transcript, and
+    the environment says what it says to them (SFT on an expert's conversations).
+
+    The environment, and not the transcript, is asked for replies, so that what is imitated looks
+    as it will when the policy speaks for itself.
+
+    Raises:
+        DataError: a case has no transcript, or its conversation does not fit the limits.
+        JudgeError: what an environment asks cannot be reached.
+    """
+    most = min(setting.limits.tokens, policy.context)
+    groups = []
+    for number, case in enumerate(cases):
+        environment = setting.world.open(case, derive_seed(seed, "environment", number))
+        prompt = _opening(policy, case, environment.opening, most)
+        own = Conversation(environment, prompt, most)
+        run_to_end(_replay(policy, own, _said(case), setting))
+        if len(own.prompt) + len(own.ids) > most:
+            raise DataError(
+                f"{case.source} (case {case.id}): the conversation has "
+                f"{len(own.prompt) + len(own.ids)} tokens, and there is room for {most}",
+                "drop the case, or use a model with a longer context",
+            )
+        groups.append(group_of(case, prompt, [own.episode(policy)]))
+    return groups
+
+
+def _said(case: Case) -> list[str]:
+    """The expert's turns."""
+    said = [turn.text for turn in case.transcript if turn.speaker == "policy"]
+    if not said:
+        raise DataError(
+            f"{case.source} (case {case.id}) has no transcript to learn from",
+            "use cases with an expert's conversation, or leave the stage out",
+        )
+    return said
+
+
+async def _replay(policy: Policy, own: Conversation, said: Sequence[str], setting: Setting) -> None:
+    for text in said:
+        ids = (*policy.encode(text), policy.stop_ids[0])
+        own.write(Completion(ids, (0.0,) * len(ids), (), StopReason.END))
+        reply = await _ask(own.environment, text, setting.limits.timeout)
+        own.hear(reply, policy, setting)
+        if own.ending is not None:
+            return
+    own.ending = Ending.TURNS
 
 
 def _opening(policy: Policy, case: Case, text: str, most: int) -> Prompt:
