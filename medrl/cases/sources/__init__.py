@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from medrl.cases.sources import (
+    agentclinic,
     gpqa,
     headqa,
     jsonl,
     medcalc,
+    mediq,
     medmcqa,
     medqa,
     medxpertqa,
     mmlu,
     mmlu_pro,
+    mtmeddialog,
     omnimedvqa,
     openstax,
     path_vqa,
@@ -56,6 +59,10 @@ SOURCES: dict[str, Source] = {
         medxpertqa.MULTIMODAL,
         pneumoniamnist.SOURCE,
         openstax.SOURCE,
+        mtmeddialog.SOURCE,
+        agentclinic.SOURCE,
+        mediq.MEDIQ,
+        mediq.ICRAFT_MD,
         jsonl.SOURCE,
     )
 }
