@@ -12,6 +12,7 @@ from medrl.cases.sources import (
     medmcqa,
     medqa,
     medxpertqa,
+    mirage,
     mmlu,
     mmlu_pro,
     mtmeddialog,
@@ -63,6 +64,7 @@ SOURCES: dict[str, Source] = {
         agentclinic.SOURCE,
         mediq.MEDIQ,
         mediq.ICRAFT_MD,
+        *mirage.SOURCES,
         jsonl.SOURCE,
     )
 }
