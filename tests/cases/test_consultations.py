@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def turns_of_one(complaint: str) -> list[dict[str, Any]]:
     """The published rows of one consultation, one per turn of the doctor."""
     system = say("system", "You are an experienced doctor.")
     opening = [system, say("user", f"Patient's description: {complaint}\nDecide next action:\n...")]
-    prompts = [opening, [*opening, say("assistant", FIRST), say("user", "Since Monday.")]]
+    prompts = [opening, [*opening, say("assistant", f"{FIRST}\n"), say("user", "Since Monday.")]]
     return [
         {"data_source": "sft", "prompt": prompt, "response": response, "reward_model": known()}
         for prompt, response in zip(prompts, (FIRST, LAST), strict=True)
@@ -98,7 +100,7 @@ def test_mtmeddialog_turns_are_put_back_together(tmp_path: Path) -> None:
     assert [case.question for case in loaded.cases] == ["It itches.", "It burns.", "It aches."]
     assert [case.tags["ends"] for case in loaded.cases] == ["diagnosis", "question", "diagnosis"]
     assert loaded.cases[0].transcript == (
-        Turn("policy", FIRST),
+        Turn("policy", f"{FIRST}\n"),
         Turn("environment", "Since Monday."),
         Turn("policy", LAST),
     )
@@ -273,7 +275,9 @@ def test_mediq_names_what_is_wrong(write: Any, change: dict[str, Any], reason: s
 
 
 def real(folder: Path, name: str, file: str) -> list[Case]:
-    loaded = load_cases(name, folder / file, prove=lambda case: prove(case, Grader()))
+    loaded = load_cases(name, folder / file)
+    assert not loaded.rejected
+    assert not any(prove(case, Grader()) for case in loaded.cases[::20])
     assert all(case.record is not None for case in loaded.cases)
     assert set(loaded.unasked) <= {"it tells of no patient who could be asked"}
     return loaded.cases
@@ -300,6 +304,42 @@ def test_real_consultations(real_consult: Path) -> None:
     answers = {normalise(f.answer) for known in facts for f in known}
     replies = [t for c in loaded.cases for t in c.transcript if t.speaker == "environment"]
     assert sum(normalise(turn.text) in answers for turn in replies) > 0.98 * len(replies)
+
+
+def test_real_consultations_cut_into_turns_and_put_together(
+    real_consult: Path, tmp_path: Path
+) -> None:
+    """One row per turn as published, in any order, gives the same consultations again."""
+    whole = load_cases("mtmeddialog", real_consult / "mtmeddialog_cases.jsonl.gz").cases
+    rows = [row for case in whole for row in _one_row_per_turn(case)]
+    random.Random(0).shuffle(rows)
+    path = tmp_path / "MTMedDialog_sft_train.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    loaded = load_cases("mtmeddialog", path)
+    assert len(rows) == 4143 and loaded.skipped == 4143 - 734 and not loaded.rejected
+    for made, case in zip(
+        sorted(loaded.cases, key=lambda case: case.question),
+        sorted(whole, key=lambda case: case.question),
+        strict=True,
+    ):
+        assert (made.question, made.transcript) == (case.question, case.transcript)
+        assert (made.record, made.reference) == (case.record, case.reference)
+
+
+def _one_row_per_turn(case: Case) -> Iterator[dict[str, Any]]:
+    assert case.record is not None
+    facts = [
+        {"doctor_question": [fact.question], "patient_response": [fact.answer]}
+        for fact in case.record.facts
+    ]
+    truth = {"diagnosis": case.reference.value, "recommendation": case.record.recommendation}
+    prompt = [say("system", "You are a doctor."), say("user", case.question)]
+    for turn in case.transcript:
+        if turn.speaker == "policy":
+            known = {"ground_truth": truth, "patient_information": facts}
+            yield {"prompt": list(prompt), "response": turn.text, "reward_model": known}
+        role = "assistant" if turn.speaker == "policy" else "user"
+        prompt.append(say(role, turn.text))
 
 
 def test_runs_of_an_agent_have_no_facts(real_consult: Path) -> None:
