@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 from medrl.cases.case import Case
 from medrl.environments.environment import Ending, Environment, Reply, World
 from medrl.errors import DataError
+from medrl.grading import Grader, declared_answer
+from medrl.grading.verdict import Verdict
 from medrl.learning.frames import Frame
 from medrl.learning.groups import Episode, Group, Origin, group_of
 from medrl.learning.policy import Policy
@@ -50,8 +53,44 @@ class Setting:
 
 
 @dataclass
+class Tokens:
+    """What has been written and read behind a prompt, and by whom."""
+
+    ids: list[int] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+
+    def write(self, ids: Sequence[int], log_probs: Sequence[float] = ()) -> None:
+        """A turn of the policy, with its behaviour log-probs if it was sampled."""
+        self.ids += ids
+        self.origins += [Origin.POLICY] * len(ids)
+        self.log_probs += log_probs or [0.0] * len(ids)
+
+    def read(self, ids: Sequence[int], origins: Sequence[Origin]) -> None:
+        """A reply in its frame."""
+        self.ids += ids
+        self.origins += origins
+        self.log_probs += [0.0] * len(ids)
+
+    def episode(
+        self, policy: Policy, prompt: Prompt, stop: StopReason, verdict: Verdict, **more: Any
+    ) -> Episode:
+        """All of it behind ``prompt``; ``more`` are further attributes of the episode."""
+        before = len(prompt)
+        return Episode(
+            token_ids=(*prompt.token_ids, *self.ids),
+            origins=(*(Origin.TEMPLATE,) * before, *self.origins),
+            log_probs=(*(0.0,) * before, *self.log_probs),
+            stop=stop,
+            text=policy.decode(self.ids),
+            verdict=verdict,
+            **{"reward": 0.0} | more,
+        )
+
+
+@dataclass
 class Conversation:
-    """An episode in the making: what has been read and written, and by whom.
+    """An episode in the making.
 
     Attributes:
         most: tokens that may have been read when a turn begins.
@@ -60,10 +99,7 @@ class Conversation:
     environment: Environment
     prompt: Prompt
     most: int
-    ids: list[int] = field(default_factory=list)
-    origins: list[Origin] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    entropies: list[float] = field(default_factory=list)
+    tokens: Tokens = field(default_factory=Tokens)
     turns: list[Completion] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     ending: Ending | None = None
@@ -71,8 +107,7 @@ class Conversation:
     def write(self, turn: Completion) -> None:
         """The policy's turn."""
         self.turns.append(turn)
-        self._add(turn.token_ids, [Origin.POLICY] * len(turn.token_ids), turn.log_probs)
-        self.entropies += turn.entropies
+        self.tokens.write(turn.token_ids, turn.log_probs)
 
     def hear(self, reply: Reply | None, policy: Policy, setting: Setting) -> Sequence[int]:
         """Take a reply, ``None`` if it came too late: what the policy is to read, or nothing where
@@ -81,39 +116,28 @@ class Conversation:
             self.ending = Ending.TIMEOUT
             return ()
         self.replies.append(reply)
-        limits = setting.limits
-        ids, origins = setting.frame.tokens(policy, self.turns[-1].token_ids, reply.text)
+        ids, origins = setting.frame.tokens(policy, self.tokens.ids, reply.text)
         if reply.over:
             self.ending = Ending.FINISHED
-        elif len(self.turns) >= limits.turns:
+        elif len(self.turns) >= setting.limits.turns:
             self.ending = Ending.TURNS
-        elif len(self.prompt) + len(self.ids) + len(ids) > self.most:
+        elif len(self.prompt) + len(self.tokens.ids) + len(ids) > self.most:
             self.ending = Ending.TOKENS
         else:
-            self._add(ids, origins, [0.0] * len(ids))
+            self.tokens.read(ids, origins)
             return ids
         return ()
 
-    def _add(
-        self, ids: Sequence[int], origins: Sequence[Origin], log_probs: Sequence[float]
-    ) -> None:
-        self.ids += ids
-        self.origins += origins
-        self.log_probs += log_probs
-
     def episode(self, policy: Policy) -> Episode:
         """What happened, with the sum of the rewards of all turns."""
-        before = len(self.prompt)
-        assert self.ending is not None
-        return Episode(
-            token_ids=(*self.prompt.token_ids, *self.ids),
-            origins=(*(Origin.TEMPLATE,) * before, *self.origins),
-            log_probs=(*(0.0,) * before, *self.log_probs),
-            stop=self.turns[-1].stop,
-            text=policy.decode(self.ids),
-            verdict=self.environment.verdict(),
+        entropies = [entropy for turn in self.turns for entropy in turn.entropies]
+        return self.tokens.episode(
+            policy,
+            self.prompt,
+            self.turns[-1].stop,
+            self.environment.verdict(),
             reward=sum(reply.reward for reply in self.replies),
-            entropy=fmean(self.entropies) if self.entropies else None,
+            entropy=fmean(entropies) if entropies else None,
             terms=self.environment.measures(),
             ending=self.ending,
             turns=len(self.turns),
@@ -163,55 +187,40 @@ def sample_conversations(
 
 
 def written_conversations(
-    policy: Policy, cases: Sequence[Case], setting: Setting, seed: int
+    policy: Policy, cases: Sequence[Case], setting: Setting, grader: Grader, seed: int
 ) -> list[Group]:
-    """One group of one episode per case: the policy's turns are those of the case's transcript, and
-    the environment says what it says to them (SFT on an expert's conversations).
-
-    The environment, and not the transcript, is asked for replies, so that what is imitated looks
-    as it will when the policy speaks for itself.
+    """One group of one episode per case, an expert's conversation as the world shows it (SFT); only
+    the expert's turns are learned.
 
     Raises:
-        DataError: a case has no transcript, or its conversation does not fit the limits.
-        JudgeError: what an environment asks cannot be reached.
+        DataError: there is no expert for a case, or the conversation does not fit the limits.
     """
     most = min(setting.limits.tokens, policy.context)
     groups = []
     for number, case in enumerate(cases):
-        environment = setting.world.open(case, derive_seed(seed, "environment", number))
-        prompt = _opening(policy, case, environment.opening, most)
-        own = Conversation(environment, prompt, most)
-        run_to_end(_replay(policy, own, _said(case), setting))
-        if len(own.prompt) + len(own.ids) > most:
+        drawn = derive_seed(seed, "environment", number)
+        opening, turns = setting.world.demonstration(case, drawn)
+        prompt = _opening(policy, case, opening, most)
+        tokens = Tokens()
+        for turn in turns:
+            ids = policy.encode(turn.text)
+            if turn.speaker == "policy":
+                tokens.write([*ids, policy.stop_ids[0]])
+            else:
+                tokens.read(*setting.frame.tokens(policy, tokens.ids, turn.text))
+        if len(prompt) + len(tokens.ids) > most:
             raise DataError(
                 f"{case.source} (case {case.id}): the conversation has "
-                f"{len(own.prompt) + len(own.ids)} tokens, and there is room for {most}",
+                f"{len(prompt) + len(tokens.ids)} tokens, and there is room for {most}",
                 "drop the case, or use a model with a longer context",
             )
-        groups.append(group_of(case, prompt, [own.episode(policy)]))
-    return groups
-
-
-def _said(case: Case) -> list[str]:
-    """The expert's turns."""
-    said = [turn.text for turn in case.transcript if turn.speaker == "policy"]
-    if not said:
-        raise DataError(
-            f"{case.source} (case {case.id}) has no transcript to learn from",
-            "use cases with an expert's conversation, or leave the stage out",
+        verdict = grader.grade(declared_answer(case.reference.value, grader.format), case.reference)
+        said = sum(turn.speaker == "policy" for turn in turns)
+        episode = tokens.episode(
+            policy, prompt, StopReason.END, verdict, ending=Ending.FINISHED, turns=said
         )
-    return said
-
-
-async def _replay(policy: Policy, own: Conversation, said: Sequence[str], setting: Setting) -> None:
-    for text in said:
-        ids = (*policy.encode(text), policy.stop_ids[0])
-        own.write(Completion(ids, (0.0,) * len(ids), (), StopReason.END))
-        reply = await _ask(own.environment, text, setting.limits.timeout)
-        own.hear(reply, policy, setting)
-        if own.ending is not None:
-            return
-    own.ending = Ending.TURNS
+        groups.append(group_of(case, prompt, [episode]))
+    return groups
 
 
 def _opening(policy: Policy, case: Case, text: str, most: int) -> Prompt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from medrl.cases.case import Case, Provenance, Reference
+from medrl.cases.record import Turn
 from medrl.environments.environment import Ending, Environment, Reply
 from medrl.errors import DataError, JudgeError, ModelError, RecipeError
+from medrl.grading import Grader
 from medrl.grading.verdict import Outcome, Verdict
-from medrl.learning.conversing import Limits, Setting, sample_conversations
+from medrl.learning.conversing import Limits, Setting, sample_conversations, written_conversations
 from medrl.learning.frames import Frame, frame_of
 from medrl.learning.groups import Group, Origin
 from medrl.learning.layout import Mode, answer_grid, lay_out, members_of
@@ -65,10 +67,14 @@ class Echoes:
 
     make: Callable[[int, str], Echo] = lambda number, text: Echo(text)
     opened: list[Echo] = field(default_factory=list)
+    most_turns: int = 99
 
     def open(self, case: Case, seed: int) -> Environment:
         self.opened.append(self.make(len(self.opened), case.question))
         return self.opened[-1]
+
+    def demonstration(self, case: Case, seed: int) -> tuple[str, tuple[Turn, ...]]:
+        return case.question, case.transcript
 
 
 def case(number: int, question: str = "User: what?\nAssistant:") -> Case:
@@ -229,3 +235,28 @@ def test_a_chat_has_its_templates_frame(policy: Policy) -> None:
         frame_of(chat)
     with pytest.raises(RecipeError, match=r"no \{reply\}"):
         frame_of(policy, "\nUser:")
+
+
+def test_an_experts_conversation_is_learned_turn_by_turn(policy: Policy) -> None:
+    said = Turn("policy", "Any fever?"), Turn("environment", "Yes."), Turn("policy", "It is flu.")
+    asked = replace(case(0), transcript=said)
+    setting = Setting(Echoes(), FRAME, Limits(9, 1000))
+    [group] = written_conversations(policy, [asked], setting, Grader(), 0)
+    [episode] = group.episodes
+    end = policy.tokenizer.decode([policy.stop_ids[0]])
+    runs = [
+        (origin, policy.tokenizer.decode([t for t, _ in tokens]))
+        for origin, tokens in _runs(list(zip(episode.token_ids, episode.origins, strict=True)))
+    ]
+    assert runs == [
+        (Origin.TEMPLATE, "User: what?\nAssistant:"),
+        (Origin.POLICY, f"Any fever?{end}"),
+        (Origin.TEMPLATE, "\nUser: "),
+        (Origin.ENVIRONMENT, "Yes."),
+        (Origin.TEMPLATE, "\nAssistant:"),
+        (Origin.POLICY, f"It is flu.{end}"),
+    ]
+    assert episode.turns == 2 and not any(episode.log_probs)
+    with pytest.raises(DataError, match=r"case c0.*the conversation has \d+ tokens"):
+        few = replace(setting, limits=Limits(9, len(episode.token_ids) - 1))
+        written_conversations(policy, [asked], few, Grader(), 0)
