@@ -21,11 +21,13 @@ from medrl.cases.spec import (
     refuse_noise,
     sets_of,
 )
+from medrl.environments.consulting import ConsultationSpec
 from medrl.grading.grader import ALL_FORMS, Form
 from medrl.judges import JudgeSpec
 from medrl.learning.plateau import PlateauSpec
 from medrl.learning.std_filter import StdFilterSpec
 from medrl.part import Part, Positive, Rate
+from medrl.patients import PatientSpec
 from medrl.rewards.reward import RewardSpec
 from medrl.sampling.address import host_of, is_this_machine
 from medrl.stages import AnyStage, MergeStage, NamedStage, RLStage, SFTStage, TraceStage
@@ -119,7 +121,10 @@ class EvaluationSpec(Part):
     prompt: str = ""
     """Template or pool to evaluate with, and to find out how hard cases are; empty: that of
     training."""
+    environment: ConsultationSpec | None = None
+    """Whom the policy talks to in tests; none: whom it talks to in training."""
     max_new_tokens: Positive = 128
+    """Of an answer, or of each turn."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy."""
     each_stage: bool = False
@@ -143,6 +148,8 @@ class Recipe(Part):
     model: ModelSpec
     prompt: str = "think-answer"
     """Template name, a text with {question} and {options}, or a pool of them (``pool:diverse``)."""
+    environment: ConsultationSpec | None = None
+    """Whom the policy talks to, turn by turn, and who pays then; none: it answers ``prompt``."""
     train: TrainSpec
     """One data set, or a list of several to be mixed."""
     difficulty: DifficultySpec | None = None
@@ -160,6 +167,11 @@ class Recipe(Part):
     def evaluation_prompt(self) -> str:
         """The template or pool that test questions are asked with."""
         return self.evaluation.prompt or self.prompt
+
+    @property
+    def evaluation_environment(self) -> ConsultationSpec | None:
+        """Whom the policy talks to in tests."""
+        return self.evaluation.environment or self.environment
 
     @property
     def train_sets(self) -> tuple[DataSpec, ...]:
@@ -253,5 +265,7 @@ PARTS = (
     AuditSpec,
     JudgeSpec,
     EvaluationSpec,
+    ConsultationSpec,
+    PatientSpec,
 )
 """All mappings of a recipe but its stages."""

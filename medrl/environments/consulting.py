@@ -15,12 +15,12 @@ from medrl.environments.consultation import (
     ConsultationWorld,
     Evaluator,
 )
+from medrl.environments.spec import EnvironmentSpec
 from medrl.errors import JudgeError
 from medrl.grading import Grader
 from medrl.judges import Failure, Judge, Judgement, JudgeSpec, PartName, Question, Rubric
 from medrl.judges.build import build_judge
 from medrl.judges.together import Together
-from medrl.part import Part
 from medrl.patients import PatientSpec, build_patients
 from medrl.patients.patient import record_of
 
@@ -103,7 +103,7 @@ class Judged:
         return judgement.value
 
 
-class ConsultationSpec(Part):
+class ConsultationSpec(EnvironmentSpec):
     """Consultations with patients of the cases' records."""
 
     kind: Literal["consultation"]
@@ -142,7 +142,6 @@ class ConsultationSpec(Part):
 
         Args:
             grader: the run's; reads the diagnosis.
-            model_folder: see :class:`medrl.rewards.term.RewardContext`.
 
         Raises:
             JudgeError, ModelError: see :func:`medrl.judges.build_judge`.

@@ -77,13 +77,12 @@ class Environment(Protocol):
 
 
 class World(Protocol):
-    """Opens environments; made once per run, from what its recipe says.
+    """Opens environments; made once per run, from what its recipe says."""
 
-    Attributes:
-        most_turns: turns that a policy may have in an episode.
-    """
-
-    most_turns: int
+    @property
+    def most_turns(self) -> int:
+        """Turns that a policy may have in an episode."""
+        ...
 
     def open(self, case: Case, seed: int) -> Environment:
         """The environment of one episode about ``case``.

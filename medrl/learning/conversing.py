@@ -7,17 +7,18 @@ the policy writes on in the others; who has a reply is read on from where it sto
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from medrl.cases.case import Case
 from medrl.environments.environment import Ending, Environment, Reply, World
+from medrl.environments.spec import EnvironmentSpec
 from medrl.errors import DataError
 from medrl.grading import Grader, declared_answer
 from medrl.grading.verdict import Verdict
-from medrl.learning.frames import Frame
+from medrl.learning.frames import Frame, frame_of
 from medrl.learning.groups import Episode, Group, Origin, group_of
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import read_case
@@ -50,6 +51,24 @@ class Setting:
     world: World
     frame: Frame
     limits: Limits
+
+
+def setting_of(
+    spec: EnvironmentSpec | None,
+    policy: Policy,
+    grader: Grader,
+    model_folder: Callable[[str], str] = str,
+) -> Setting | None:
+    """What a recipe's conversations are held in; ``None`` if it has none.
+
+    Raises:
+        MedrlError: what the recipe says cannot be had.
+    """
+    if spec is None:
+        return None
+    world = spec.build(grader, model_folder)
+    limits = Limits(world.most_turns, spec.tokens or policy.context, spec.timeout)
+    return Setting(world, frame_of(policy, spec.frame), limits)
 
 
 @dataclass
@@ -172,7 +191,7 @@ def sample_conversations(
     for number, case in enumerate(cases):
         drawn = derive_seed(seed, "environment", number)
         opened = [setting.world.open(case, drawn) for _ in range(episodes_per_case)]
-        prompt = _opening(policy, case, opened[0].opening, most)
+        prompt = opening_prompt(policy, case, opened[0].opening, most)
         prompts.append(prompt)
         conversations += [Conversation(environment, prompt, most) for environment in opened]
     talk = start_talk(sampler, prompts, episodes_per_case, params, seed)
@@ -200,7 +219,7 @@ def written_conversations(
     for number, case in enumerate(cases):
         drawn = derive_seed(seed, "environment", number)
         opening, turns = setting.world.demonstration(case, drawn)
-        prompt = _opening(policy, case, opening, most)
+        prompt = opening_prompt(policy, case, opening, most)
         tokens = Tokens()
         for turn in turns:
             ids = policy.encode(turn.text)
@@ -223,7 +242,12 @@ def written_conversations(
     return groups
 
 
-def _opening(policy: Policy, case: Case, text: str, most: int) -> Prompt:
+def opening_prompt(policy: Policy, case: Case, text: str, most: int) -> Prompt:
+    """What the policy reads before its first turn.
+
+    Raises:
+        DataError: it has more than ``most`` tokens, or a picture that cannot be opened.
+    """
     prompt = read_case(policy, case, text)
     if len(prompt) > most:
         raise DataError(

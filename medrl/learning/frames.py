@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medrl.errors import ModelError, RecipeError
+from medrl.environments.spec import PLAIN
+from medrl.errors import ModelError
 from medrl.learning.groups import Origin
 from medrl.learning.policy import Policy
 
-PLAIN = "\nUser: {reply}\nAssistant:"
-"""For models without a chat template; prompts in the usual shape begin with ``User:`` too."""
 _TURN, _REPLY = "TURN-5f0c", "REPLY-91ad"
 
 
@@ -54,16 +53,10 @@ def frame_of(policy: Policy, plain: str = PLAIN) -> Frame:
         plain: a text with ``{reply}``.
 
     Raises:
-        RecipeError: ``plain`` has no place for the reply.
         ModelError: the chat template does not show what is said in a conversation.
     """
     if not policy.chat:
-        before, found, after = plain.partition("{reply}")
-        if not found:
-            raise RecipeError(
-                f"the frame {plain!r} has no {{reply}} in it",
-                "as in '\\nUser: {reply}\\nAssistant:'",
-            )
+        before, _, after = plain.partition("{reply}")
         return Frame(before, after)
     said = [
         {"role": "user", "content": "?"},

@@ -22,6 +22,12 @@ from medrl.evaluation.evaluate import Examiner
 from medrl.grading import Grader
 from medrl.grading.proof import prove
 from medrl.judges import check_judge
+from medrl.learning.conversing import (
+    Setting,
+    opening_prompt,
+    setting_of,
+    written_conversations,
+)
 from medrl.learning.groups import Group
 from medrl.learning.inputs import fingerprint
 from medrl.learning.memory import check_memory
@@ -194,7 +200,8 @@ def load_examiner(recipe: Recipe, model: str | None = None) -> Examiner:
     sampler = build_sampler(recipe.sampler, policy)
     spec = recipe.grader
     grader = Grader(format=spec.format, strict_start=spec.strict_start, forms=spec.forms)
-    return Examiner(policy, sampler, recipe.evaluation_prompt, grader)
+    setting = setting_of(recipe.evaluation_environment, policy, grader)
+    return Examiner(policy, sampler, recipe.evaluation_prompt, grader, setting)
 
 
 def prepare(recipe: Recipe) -> Parts:
@@ -238,7 +245,21 @@ def _fitting(
     template: str = "",
 ) -> tuple[list[Case], list[int]]:
     cases = mixed_cases(spec, examiner.grader, recipe.clinic_seed)
+    if examiner.setting is not None:
+        return _fitting_openings(examiner.policy, cases, examiner.setting, room)
     return fitting(examiner.policy, cases, template or recipe.prompt, room)
+
+
+def _fitting_openings(
+    policy: Policy, cases: Sequence[Case], setting: Setting, room: int
+) -> tuple[list[Case], list[int]]:
+    """The cases that a conversation can begin about, and the tokens of their openings."""
+    most = min(setting.limits.tokens, policy.context) - room
+
+    def measure(case: Case) -> int:
+        return len(opening_prompt(policy, case, setting.world.open(case, 0).opening, most))
+
+    return keep_measurable(measure, cases)
 
 
 def _stage_data(
@@ -270,6 +291,8 @@ def _stage_data(
     if isinstance(stage, ScoreStage):
         other = cases_of(stage.test, examiner.grader, recipe.clinic_seed)
     longest = max(lengths) + room - 1
+    if examiner.setting is not None:
+        longest = min(examiner.setting.limits.tokens, examiner.policy.context)
     if written := _written(recipe, stage, examiner, cases, other):
         longest = max(len(e.token_ids) for group in written for e in group.episodes) - 1
     _check_budget(stage, index, longest)
@@ -281,6 +304,8 @@ def _written(
 ) -> list[Group]:
     """The answers that a stage learns from, if they are not sampled and known beforehand."""
     policy, grader = examiner.policy, examiner.grader
+    if isinstance(stage, SFTStage) and examiner.setting is not None:
+        return written_conversations(policy, cases, examiner.setting, grader, 0)
     if isinstance(stage, SFTStage) and not stage.traces:
         return target_groups(policy, cases, recipe.prompt, grader, stage.targets == "full")
     if isinstance(stage, TraceStage):

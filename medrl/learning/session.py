@@ -29,6 +29,7 @@ from medrl.learning.auxiliary import (
     read_traces,
     stage_folder,
 )
+from medrl.learning.conversing import setting_of, written_conversations
 from medrl.learning.evaluations import Evaluations, Stopped, unless
 from medrl.learning.gathering import Gatherer
 from medrl.learning.groups import Group
@@ -83,20 +84,25 @@ def build_learner(recipe: Recipe, index: int, examiner: Examiner, run: Path) -> 
         run: where earlier stages left the models that a reward term may name.
     """
     stage, policy, grader = recipe.stages[index], examiner.policy, examiner.grader
+    folder, setting = partial(model_folder, run, recipe.stages), examiner.setting
+    if recipe.environment != recipe.evaluation_environment:
+        setting = setting_of(recipe.environment, policy, grader, folder)
+    seed = derive_seed(recipe.seed, "learner", index)
     torch.manual_seed(derive_seed(recipe.seed, "initialisation", index))
     if isinstance(stage, SFTStage):
         full = stage.targets == "full"
 
         def write(cases: Sequence[Case], step: int) -> list[Group]:
+            if setting is not None:
+                drawn = derive_seed(seed, "step", step)
+                return written_conversations(policy, cases, setting, grader, drawn)
             return target_groups(policy, cases, recipe.prompt, grader, full, step)
 
         return SFTLearner(stage, policy, write)
     assert isinstance(stage, PPOStage | GroupStage)
-    context = RewardContext(policy, grader, partial(model_folder, run, recipe.stages))
-    reward = Reward(stage.reward or recipe.reward, context)
-    seed = derive_seed(recipe.seed, "learner", index)
+    reward = Reward(stage.reward or recipe.reward, RewardContext(policy, grader, folder))
     sampler = examiner.sampler
-    gatherer = Gatherer(stage, policy, sampler, recipe.prompt, grader, reward, seed)
+    gatherer = Gatherer(stage, policy, sampler, recipe.prompt, grader, reward, seed, setting)
     return RLLearner(stage, policy, gatherer, seed)
 
 
