@@ -48,23 +48,38 @@ def build_judge(spec: JudgeSpec, grader: Grader, model_folder: Callable[[str], s
     check_judge(spec)
     if spec.kind == "rule":
         return RuleJudge(_rule(spec, grader))
-    assert spec.model is not None  # the schema saw to it
     if spec.kind == "endpoint":
         from medrl.judges.endpoint import EndpointJudge
 
-        return EndpointJudge(spec, os.environ.get(spec.api_key_env or API_KEY, "").strip() or None)
-    # Imported here: these need the schema, which needs the specs of the judges.
+        return EndpointJudge(spec, key_of(spec))
     from medrl.judges.model import ModelJudge
+
+    return ModelJudge(spec, load_frozen(spec, model_folder))
+
+
+def key_of(spec: JudgeSpec) -> str | None:
+    """An endpoint's key, from the environment."""
+    return os.environ.get(spec.api_key_env or API_KEY, "").strip() or None
+
+
+def load_frozen(spec: JudgeSpec, model_folder: Callable[[str], str] = str) -> Policy:
+    """The model of a spec of kind ``model``; those that are in use already are not loaded again.
+
+    Raises:
+        ModelError: see :func:`medrl.learning.policy.load_policy`.
+    """
+    # Imported here: these need the schema, which needs the specs of the judges.
     from medrl.learning.policy import load_policy
     from medrl.schema import ModelSpec
 
+    assert spec.model is not None  # the schema saw to it
     path = model_folder(spec.model)
     policy = _LOADED.get((path, spec.dtype))
     if policy is None:
         policy = load_policy(ModelSpec(path=path, dtype=spec.dtype))
         _freeze(policy)
         _LOADED[path, spec.dtype] = policy
-    return ModelJudge(spec, policy)
+    return policy
 
 
 def _freeze(policy: Policy) -> None:

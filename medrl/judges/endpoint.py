@@ -12,7 +12,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,7 @@ from medrl.errors import JudgeError
 from medrl.judges.cache import ReplyCache
 from medrl.judges.call import Call, Request
 from medrl.judges.judge import Counting, Counts, Judgement, Question
-from medrl.judges.reply import ask_for_json, read_reply
+from medrl.judges.reply import Message, ask_for_json, read_reply
 from medrl.judges.spec import JudgeSpec, check_url
 from medrl.sampling.address import is_this_machine
 
@@ -47,17 +47,7 @@ class EndpointJudge(Counting):
 
     def __init__(self, spec: JudgeSpec, api_key: str | None = None) -> None:
         super().__init__()
-        assert spec.url is not None and spec.model is not None  # the schema saw to it
-        try:  # again: a copy of a spec with other values is not validated
-            check_url(spec.url, spec.allow_remote)
-        except ValueError as error:
-            message, _, fix = str(error).partition("; ")
-            raise JudgeError(message, fix) from None
-        if api_key and not (api_key.isascii() and api_key.isprintable()):
-            raise JudgeError(
-                "the key of the judge holds characters that cannot be sent",
-                "set its environment variable again, without line breaks",
-            )
+        check_endpoint(spec, api_key)
         self.spec, self._api_key = spec, api_key
         self.cache = None if spec.cache is None else Path(spec.cache)
         if self.cache is not None:
@@ -72,13 +62,13 @@ class EndpointJudge(Counting):
         started = time.monotonic()
         requests = [self._request(question) for question in questions]
         by_key = {request.key: request for request in requests}
-        kept = _Kept(self.cache)
+        kept = Kept(self.cache)
         try:
-            judged = kept.judged(by_key)
+            judged = _read(kept.texts(by_key), by_key)
             missing = [request for key, request in by_key.items() if key not in judged]
             spent = Counts()
             if missing:
-                fresh, spent = _finished(self._ask(missing, started, kept))
+                fresh, spent = finished(self._ask(missing, started, kept))
                 judged |= fresh
         finally:
             kept.close()
@@ -88,28 +78,14 @@ class EndpointJudge(Counting):
         return self._count([judged[request.key] for request in requests], counts)
 
     def _request(self, question: Question) -> Request:
-        spec = self.spec
         asked = ask_for_json(question)
-        usual = {"temperature": spec.temperature, "max_tokens": spec.max_new_tokens}
-        settings = {k: v for k, v in (usual | spec.extra_body).items() if v is not None}
-        body = {"model": spec.model, "messages": list(asked.messages), **settings}
-        key = sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        return Request(key, body, question.rubric, asked.token)
+        return Request(*body_of(self.spec, asked.messages), question.rubric, asked.token)
 
     async def _ask(
-        self, requests: Sequence[Request], started: float, kept: _Kept
+        self, requests: Sequence[Request], started: float, kept: Kept
     ) -> tuple[dict[str, Judgement], Counts]:
         spec = self.spec
-        assert spec.url is not None
-        async with httpx.AsyncClient(
-            base_url=spec.url,
-            headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
-            timeout=httpx.Timeout(None, connect=10.0),  # all else: chat.complete
-            limits=httpx.Limits(max_connections=spec.concurrency),
-            # No redirect takes a text elsewhere (httpx follows none), nor does a proxy one that
-            # is to stay here; a hospital's way out may be a proxy with certificates of its own.
-            trust_env=not is_this_machine(spec.url),
-        ) as client:
+        async with client_of(spec, self._api_key) as client:
             call = Call(spec, client, started + spec.deadline_s, kept.keep)
             await call.run(requests)
         cost = call.prompt_tokens * spec.prompt_price
@@ -122,17 +98,56 @@ class EndpointJudge(Counting):
         )
 
 
-class _Kept:
+def check_endpoint(spec: JudgeSpec, api_key: str | None) -> None:
+    """Refuse what texts may not be sent to. A copy of a spec with other values is not validated.
+
+    Raises:
+        JudgeError: an address that is not allowed, or a key that no header can carry.
+    """
+    assert spec.url is not None and spec.model is not None  # the schema saw to it
+    try:
+        check_url(spec.url, spec.allow_remote)
+    except ValueError as error:
+        message, _, fix = str(error).partition("; ")
+        raise JudgeError(message, fix) from None
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise JudgeError(
+            "the key of the judge holds characters that cannot be sent",
+            "set its environment variable again, without line breaks",
+        )
+
+
+def body_of(spec: JudgeSpec, messages: Sequence[Message]) -> tuple[str, dict[str, Any]]:
+    """A request's key and body."""
+    usual = {"temperature": spec.temperature, "max_tokens": spec.max_new_tokens}
+    settings = {k: v for k, v in (usual | spec.extra_body).items() if v is not None}
+    body = {"model": spec.model, "messages": list(messages), **settings}
+    return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
+
+
+def client_of(spec: JudgeSpec, api_key: str | None) -> httpx.AsyncClient:
+    """What requests go through."""
+    assert spec.url is not None  # the schema saw to it
+    return httpx.AsyncClient(
+        base_url=spec.url,
+        headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+        timeout=httpx.Timeout(None, connect=10.0),  # all else: chat.complete
+        limits=httpx.Limits(max_connections=spec.concurrency),
+        # No redirect takes a text elsewhere (httpx follows none), nor does a proxy one that
+        # is to stay here; a hospital's way out may be a proxy with certificates of its own.
+        trust_env=not is_this_machine(spec.url),
+    )
+
+
+class Kept:
     """The cache during one call. Where it fails, the call goes on without it and says so."""
 
     def __init__(self, path: Path | None) -> None:
         self._cache = None if path is None else ReplyCache(path)
 
-    def judged(self, wanted: Mapping[str, Request]) -> dict[str, Judgement]:
-        """Judgements from the replies that are there and can be read."""
-        found: dict[str, str] = self._try(lambda cache: cache.get(wanted)) or {}
-        read = {k: read_reply(r, wanted[k].rubric, wanted[k].token) for k, r in found.items()}
-        return {key: judgement for key, judgement in read.items() if judgement.failure is None}
+    def texts(self, wanted: Iterable[str]) -> dict[str, str]:
+        """The replies that are there, by key."""
+        return self._try(lambda cache: cache.get(wanted)) or {}
 
     def keep(self, key: str, reply: str) -> None:
         """Keep a reply."""
@@ -155,7 +170,17 @@ class _Kept:
             return None
 
 
-def _finished(work: Coroutine[Any, Any, T]) -> T:
+def _read(found: Mapping[str, str], wanted: Mapping[str, Request]) -> dict[str, Judgement]:
+    """Judgements from kept replies; what cannot be read is asked again."""
+    judged = {}
+    for key, reply in found.items():
+        request = wanted[key]
+        assert request.rubric is not None  # a judge's request has one
+        judged[key] = read_reply(reply, request.rubric, request.token)
+    return {key: judgement for key, judgement in judged.items() if judgement.failure is None}
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, also where a loop is running already (in a notebook)."""
     if _no_loop_runs():
         return asyncio.run(work)

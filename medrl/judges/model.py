@@ -46,7 +46,7 @@ class ModelJudge(Counting):
     def __init__(self, spec: JudgeSpec, policy: Policy) -> None:
         super().__init__()
         self.spec, self.policy = spec, policy
-        self._specials = _special_texts(policy)
+        self._specials = special_texts(policy)
         self._sampler = TorchSampler(policy.model, policy.stop_ids, policy.decode)
 
     def ask(self, questions: Sequence[Question]) -> list[Judgement]:
@@ -125,18 +125,7 @@ class ModelJudge(Counting):
         )
 
     def _prompt(self, messages: Sequence[Message]) -> Prompt:
-        tokenizer = self.policy.tokenizer
-        if not tokenizer.chat_template:
-            return tuple(self.policy.encode_prompt(f"{_in_one(messages)}\n\n{REPLY}"))
-        render: Any = tokenizer.apply_chat_template
-        # Models that can think before they reply are to reply; templates ignore what they do not
-        # know.
-        how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
-        try:
-            text: str = render(list(messages), **how)
-        except TemplateError:  # some models know no system message
-            text = render([{"role": "user", "content": _in_one(messages)}], **how)
-        return tuple(self.policy.encode_prompt(text))
+        return prompt_of(self.policy, messages, REPLY)
 
     def _label_ids(self, rubric: Rubric) -> list[list[int]]:
         """Tokens of each label as a reply begins with it."""
@@ -190,6 +179,23 @@ def weighed(rubric: Rubric, log_probs: Sequence[float], least_mass: float) -> Ju
     return Judgement(clipped, f"{label!r} with a probability of {share:.2f}", label=label)
 
 
+def prompt_of(policy: Policy, messages: Sequence[Message], cue: str) -> Prompt:
+    """Messages as the tokens that a model replies to; of one without a chat template the text ends
+    in ``cue``."""
+    tokenizer = policy.tokenizer
+    if not tokenizer.chat_template:
+        return tuple(policy.encode_prompt(f"{_in_one(messages)}\n\n{cue}"))
+    render: Any = tokenizer.apply_chat_template
+    # Models that can think before they reply are to reply; templates ignore what they do not
+    # know.
+    how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    try:
+        text: str = render(list(messages), **how)
+    except TemplateError:  # some models know no system message
+        text = render([{"role": "user", "content": _in_one(messages)}], **how)
+    return tuple(policy.encode_prompt(text))
+
+
 def _member(prompt: Prompt, label: Sequence[int], group: int) -> Member:
     origins = [Origin.TEMPLATE] * len(prompt) + [Origin.POLICY] * len(label)
     return Member([*prompt, *label], origins, [0.0] * len(origins), group, len(prompt))
@@ -199,7 +205,7 @@ def _in_one(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def _special_texts(policy: Policy) -> tuple[str, ...]:
+def special_texts(policy: Policy) -> tuple[str, ...]:
     """Texts that the tokenizer turns into control tokens wherever they stand."""
     added = policy.tokenizer.added_tokens_decoder.values()
     texts = {str(token) for token in added if token.special} | set(
