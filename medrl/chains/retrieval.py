@@ -61,4 +61,3 @@ def clinic_retriever(synonyms: bool = True) -> BM25Retriever:
 def retriever_of(base: KnowledgeBase, synonyms: bool = True) -> BM25Retriever:
     """Search in ``base``."""
     return BM25Retriever(tuple(base.passages.values()), synonyms)
-

@@ -14,17 +14,17 @@ from functools import lru_cache
 from typing import Literal
 
 from medrl.cases.case import Case, Provenance, Reference
-from medrl.clinic.exams import TWO_HOP, fact
+from medrl.clinic.exams import TWO_HOP, fact, options_for
 from medrl.clinic.knowledge import Condition, Knowledge, clinic
 from medrl.clinic.patients import Ward
 from medrl.clinic.styles import EXAM_STYLES, describe, listing, question_line
 from medrl.clinic.textbook import sentence
 from medrl.retrieval.corpus import Corpus, Document
+from medrl.retrieval.tampering import SEPARATOR, WRONG
 
 GOLD = "documents"
 """Tag of a case with the ids of the documents that its answer follows from, first hop first."""
-SEPARATOR = ";"
-
+_WRONG_ANSWERS = 3
 _SAID = {
     "treatment": "first-line treatment of {0} is {1}",
     "mechanism": "the mechanism of {0} is {1}",
@@ -91,7 +91,8 @@ def search_cases(
     """``size`` questions about patients of one side, no text twice; same arguments, same questions.
 
     Answers are phrases. Tags: ``condition``, ``specialty``, ``kind`` (of fact), ``documents`` (ids
-    in ``clinic:textbook``, separated by semicolons) and ``sought`` (a query for the second hop).
+    in ``clinic:textbook``), ``wrong_answers`` (of the nearest conditions), both separated by
+    semicolons, and ``sought`` (a query for the second hop).
     ``clinic_seed`` changes nothing: every fact stands in the textbook.
     """
     source = _questions(side, seed)
@@ -114,16 +115,19 @@ def _questions(side: Literal["train", "test"], seed: int) -> Iterator[Case]:
         c = patient.condition
         seen = len(patient.complaints) >= len(patient.results)
         first = "presentation" if seen else "results"  # what names most of this patient's findings
+        answer = fact(c, kind, knowledge)
+        others = options_for(c, kind, _WRONG_ANSWERS + 1, knowledge, rng)
         yield Case(
             id=f"search-{side}-{seed}-{len(asked) - 1}",
             question=question,
-            reference=Reference("phrase", fact(c, kind, knowledge)),
+            reference=Reference("phrase", answer),
             source=Provenance(f"clinic/search-{side}"),
             tags={
                 "condition": c.id,
                 "specialty": c.specialty,
                 "kind": kind,
                 GOLD: SEPARATOR.join((f"{c.id}:{first}", f"{c.id}:{kind}")),
+                WRONG: SEPARATOR.join(text for text in others if text != answer),
                 "sought": f"{_SOUGHT[kind]} of {c.name}",
             },
         )
