@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 from medrl.cases.case import Case, Provenance, Reference
@@ -19,12 +20,15 @@ from medrl.clinic.knowledge import Condition, Knowledge, clinic
 from medrl.clinic.patients import Ward
 from medrl.clinic.styles import EXAM_STYLES, describe, listing, question_line
 from medrl.clinic.textbook import sentence
+from medrl.grading.normalise import normalise
 from medrl.retrieval.corpus import Corpus, Document
 from medrl.retrieval.tampering import SEPARATOR, WRONG
 
 GOLD = "documents"
 """Tag of a case with the ids of the documents that its answer follows from, first hop first."""
 _WRONG_ANSWERS = 3
+_FINDINGS = 2
+"""Passages of a condition that tell what is found; they come first."""
 _SAID = {
     "treatment": "first-line treatment of {0} is {1}",
     "mechanism": "the mechanism of {0} is {1}",
@@ -90,6 +94,8 @@ def search_cases(
 ) -> list[Case]:
     """``size`` questions about patients of one side, no text twice; same arguments, same questions.
 
+    Patients whose findings name the condition or the answer are left out.
+
     Answers are phrases. Tags: ``condition``, ``specialty``, ``kind`` (of fact), ``documents`` (ids
     in ``clinic:textbook``), ``wrong_answers`` (of the nearest conditions), both separated by
     semicolons, and ``sought`` (a query for the second hop).
@@ -97,6 +103,15 @@ def search_cases(
     """
     source = _questions(side, seed)
     return [next(source) for _ in range(size)]
+
+
+def _needs_one_hop(c: Condition, question: str, answer: str) -> bool:
+    """Whether a finding gives condition or answer away: a positive influenza swab, blood cultures
+    that are positive."""
+    passages = (d.text for d in textbook().documents if d.parent == c.id)
+    told = [normalise(text) for text in (question, *islice(passages, _FINDINGS))]
+    spoilt = any(f" {normalise(answer)} " in f" {text} " for text in told)
+    return spoilt or f" {normalise(c.name)} " in f" {told[0]} "
 
 
 def _questions(side: Literal["train", "test"], seed: int) -> Iterator[Case]:
@@ -109,13 +124,13 @@ def _questions(side: Literal["train", "test"], seed: int) -> Iterator[Case]:
         patient = ward.admit(rng.choice(conditions))
         kind, style = rng.choice(TWO_HOP), rng.choice(EXAM_STYLES)
         question = f"{describe(patient, style, rng)} {question_line(kind, style, rng)}"
-        if question in asked:
+        c = patient.condition
+        answer = fact(c, kind, knowledge)
+        if question in asked or _needs_one_hop(c, question, answer):
             continue
         asked.add(question)
-        c = patient.condition
         seen = len(patient.complaints) >= len(patient.results)
         first = "presentation" if seen else "results"  # what names most of this patient's findings
-        answer = fact(c, kind, knowledge)
         others = options_for(c, kind, _WRONG_ANSWERS + 1, knowledge, rng)
         yield Case(
             id=f"search-{side}-{seed}-{len(asked) - 1}",
