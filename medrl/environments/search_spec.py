@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from medrl.clinic.library import GOLD, textbook
+from medrl.environments.accuracy import CONTAINS
 from medrl.generators import RuleName, check_generator
 from medrl.judges.spec import JudgeSpec
 from medrl.part import Part, Positive
@@ -66,6 +67,13 @@ class SearchSpec(Part):
     def _writes(cls, generator: RuleName | JudgeSpec) -> RuleName | JudgeSpec:
         check_generator(generator)
         return generator
+
+    @field_validator("judge")
+    @classmethod
+    def _judges(cls, judge: JudgeSpec | None) -> JudgeSpec | None:
+        if judge is not None:
+            judge.check_rubric(CONTAINS)
+        return judge
 
     @model_validator(mode="after")
     def _belongs_together(self) -> SearchSpec:

@@ -146,5 +146,7 @@ def test_what_cannot_write_or_may_not_be_asked_is_refused() -> None:
         SearchSpec(generator=JudgeSpec(kind="model", model="folder"))
     with pytest.raises(ValidationError, match="generator: topic"):
         SearchSpec(generator=JudgeSpec(kind="rule", rule="implied"))
+    with pytest.raises(ValidationError, match="does not answer rubric 'contains_gold'"):
+        SearchSpec(judge=JudgeSpec(kind="rule", rule="implied"))
     with pytest.raises(ValidationError, match="not this machine"):
         endpoint_spec("http://example.org")
