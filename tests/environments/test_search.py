@@ -13,7 +13,7 @@ from medrl.environments.search import build, unsolved
 from medrl.environments.search_expert import demonstrate
 from medrl.environments.search_protocol import HINT
 from medrl.environments.search_spec import SearchSpec
-from medrl.errors import DataError, JudgeError
+from medrl.errors import DataError
 from medrl.grading.verdict import Outcome
 from tests.environments.searching import CASE, ROWS, TRUE, corpus_file, play, query, world
 
@@ -280,9 +280,3 @@ def test_the_expert_demonstrates_what_the_environment_understands(tmp_path: Path
     assert asyncio.run(demonstrate(world(tmp_path), lost)) is None
     with pytest.raises(DataError, match="no tags 'sought'"):
         asyncio.run(demonstrate(world(tmp_path), replace(CASE, tags={})))
-
-
-def test_a_generator_that_is_down_stops_the_run(tmp_path: Path) -> None:
-    generator = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "reader", "retries": 0}
-    with pytest.raises(JudgeError, match="gives no answer"):
-        play(world(tmp_path, generator=generator), [TRUE])

@@ -22,6 +22,7 @@ from medrl.generators.written import (
 from medrl.judges import JudgeSpec
 from medrl.judges.model import prompt_of
 from medrl.retrieval import Document
+from tests.environments.searching import TRUE, play, world
 from tests.judges.server import Behaviour, JudgeServer, cut, honest, in_turn, status, writes
 
 DOCUMENTS = tuple(Document(str(i), f"title {i}", f"text number {i} " * 8) for i in range(4))
@@ -131,6 +132,12 @@ def test_a_server_that_fails_stops_the_run(serve, behaviour: Behaviour) -> None:
     with pytest.raises(JudgeError, match=f"generator at {server.url} gives no answer") as error:
         EndpointGenerator(endpoint_spec(server.url)).answer([TASK])
     assert "text number" not in str(error.value)
+
+
+def test_a_search_stops_where_its_generator_is_down(tmp_path: Path) -> None:
+    generator = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "reader", "retries": 0}
+    with pytest.raises(JudgeError, match="gives no answer"):
+        play(world(tmp_path, generator=generator), [TRUE])
 
 
 def test_answers_of_an_endpoint_are_kept(serve, tmp_path: Path) -> None:
