@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -40,3 +41,13 @@ def without_marks(config: PreTrainedConfig, logits_NV: torch.Tensor) -> torch.Te
         return logits_NV
     column = torch.tensor([mark], device=logits_NV.device)
     return logits_NV.index_fill(-1, column, torch.finfo(logits_NV.dtype).min)
+
+
+def weights_fingerprint(model: torch.nn.Module) -> str:
+    """Short hash of every parameter and buffer, names and bits: any change to a model shows."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        content.update(plain.numpy().data)
+    return content.hexdigest()[:16]

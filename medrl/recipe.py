@@ -19,7 +19,9 @@ import yaml
 from pydantic import ValidationError
 
 from medrl.cases.spec import ONE, SEVERAL
+from medrl.environments.kinds import ENVIRONMENTS
 from medrl.errors import RecipeError
+from medrl.generators.build import NAMED, WRITTEN
 from medrl.rewards.reward import TERMS
 from medrl.schema import PARTS, Recipe
 from medrl.stages import STAGES
@@ -198,15 +200,17 @@ def _explain(
 def _place(problem: Mapping[str, Any]) -> list[str | int]:
     """Where a problem is, in the words of a recipe file.
 
-    Pydantic names the kind of a stage or term after its number, and how ``train`` is spelt, which
-    the file does not; but not the field that should have told the kind.
+    Pydantic names the kind of a stage or term after its number, that of an environment after its
+    key, and how ``train`` or a generator is spelt, which the file does not; but not the field that
+    should have told the kind.
     """
     loc = problem["loc"]
     place = [
         part
         for i, part in enumerate(loc)
         if not (i and isinstance(loc[i - 1], int) and (part in STAGES or part in TERMS))
-        and part not in (ONE, SEVERAL)
+        and not (i and loc[i - 1] == "environment" and part in ENVIRONMENTS)
+        and part not in (ONE, SEVERAL, NAMED, WRITTEN)
     ]
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         place.append(problem["ctx"]["discriminator"].strip("'"))

@@ -21,13 +21,14 @@ from medrl.cases.spec import (
     refuse_noise,
     sets_of,
 )
-from medrl.environments.consulting import ConsultationSpec
+from medrl.environments.kinds import ENVIRONMENTS, AnyEnvironment
 from medrl.grading.grader import ALL_FORMS, Form
 from medrl.judges import JudgeSpec
 from medrl.learning.plateau import PlateauSpec
 from medrl.learning.std_filter import StdFilterSpec
 from medrl.part import Part, Positive, Rate
 from medrl.patients import PatientSpec
+from medrl.retrieval.tampering import TamperSpec
 from medrl.rewards.reward import RewardSpec
 from medrl.sampling.address import host_of, is_this_machine
 from medrl.stages import AnyStage, MergeStage, NamedStage, RLStage, SFTStage, TraceStage
@@ -121,7 +122,7 @@ class EvaluationSpec(Part):
     prompt: str = ""
     """Template or pool to evaluate with, and to find out how hard cases are; empty: that of
     training."""
-    environment: ConsultationSpec | None = None
+    environment: AnyEnvironment | None = None
     """Whom the policy talks to in tests; none: whom it talks to in training."""
     max_new_tokens: Positive = 128
     """Of an answer, or of each turn."""
@@ -148,7 +149,7 @@ class Recipe(Part):
     model: ModelSpec
     prompt: str = "think-answer"
     """Template name, a text with {question} and {options}, or a pool of them (``pool:diverse``)."""
-    environment: ConsultationSpec | None = None
+    environment: AnyEnvironment | None = None
     """Whom the policy talks to, turn by turn, and who pays then; none: it answers ``prompt``."""
     train: TrainSpec
     """One data set, or a list of several to be mixed."""
@@ -169,7 +170,7 @@ class Recipe(Part):
         return self.evaluation.prompt or self.prompt
 
     @property
-    def evaluation_environment(self) -> ConsultationSpec | None:
+    def evaluation_environment(self) -> AnyEnvironment | None:
         """Whom the policy talks to in tests."""
         return self.evaluation.environment or self.environment
 
@@ -250,7 +251,7 @@ class Recipe(Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
 
 
-PARTS = (
+PARTS: tuple[type[Part], ...] = (
     Recipe,
     ModelSpec,
     DataSpec,
@@ -265,7 +266,8 @@ PARTS = (
     AuditSpec,
     JudgeSpec,
     EvaluationSpec,
-    ConsultationSpec,
+    *ENVIRONMENTS.values(),
     PatientSpec,
+    TamperSpec,
 )
 """All mappings of a recipe but its stages."""

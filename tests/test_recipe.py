@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from medrl.cases.spec import sets_of
+from medrl.environments.consulting import ConsultationSpec
+from medrl.environments.search_spec import SearchSpec
 from medrl.errors import RecipeError
 from medrl.recipe import available, load_recipe
 from medrl.rewards.decision import DecisionSpec
@@ -418,3 +420,45 @@ def test_a_recipe_with_a_server_is_resolved_as_itself(file: Path, tmp_path: Path
     recipe = load_recipe(str(file), overrides=[*SERVER, "sampler.url=http://localhost:8000"])
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe
+
+
+# --- environments --------------------------------------------------------------------------------
+
+
+def test_a_recipe_names_one_of_several_environments(file: Path, tmp_path: Path) -> None:
+    search = load_recipe(str(file), overrides=["environment={kind: search, k: 3}"])
+    assert isinstance(search.environment, SearchSpec)
+    assert search.evaluation_environment == search.environment
+    resolved = tmp_path / "recipe.yaml"
+    resolved.write_text(search.to_yaml(), encoding="utf-8")
+    assert load_recipe(str(resolved)) == search
+    both = load_recipe(
+        str(file),
+        overrides=["environment={kind: search}", "evaluation.environment={kind: consultation}"],
+    )
+    assert isinstance(both.evaluation_environment, ConsultationSpec)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message", "fix"),
+    [
+        ("{k: 3}", "'environment.kind' is missing", "add it"),
+        ("{kind: serach}", "environment.kind: 'serach' is not known", "consultation, search"),
+        ("{kind: search, trun: 2}", "unknown key 'environment.trun'", "'turns'"),
+        ("{kind: consultation, max_turn: 3}", "'environment.max_turn'", "'max_turns'"),
+        ("{kind: search, generator: topics}", "environment.generator: Input should be", ""),
+        (
+            "{kind: search, generator: {kind: model, modell: x}}",
+            "'environment.generator.modell'",
+            "'model'",
+        ),
+        ("{kind: search, generator: {kind: model, model: x}}", "writes its answers", "mode: text"),
+        ("{kind: search, tamper: {kind: noise, shar: 1}}", "'environment.tamper.share'", "add it"),
+    ],
+)
+def test_what_is_wrong_of_an_environment_is_told_by_its_own_key(
+    file: Path, environment: str, message: str, fix: str
+) -> None:
+    error = refused(str(file), f"environment={environment}")
+    assert message in error.message
+    assert fix in error.fix

@@ -13,6 +13,7 @@ from medrl.clinic.arithmetic import problems
 from medrl.clinic.consultations import CONSULTATION_SETS, consultation_cases
 from medrl.clinic.ehr import ehr_cases
 from medrl.clinic.exams import EXAM_SETS, exam
+from medrl.clinic.library import search_cases
 from medrl.clinic.phantoms.cases import PHANTOM_SETS, phantom_cases
 from medrl.clinic.preferences import candidates, pairs
 from medrl.clinic.trials import trial_cases
@@ -41,6 +42,8 @@ CLINIC_SETS: dict[str, Make] = {
     **{name: _calculations(name) for name in CALCULATION_SETS},
     "chains-train": partial(chain_cases, "train"),
     "chains-test": partial(chain_cases, "test"),
+    "search-train": partial(search_cases, "train"),
+    "search-test": partial(search_cases, "test"),
     "trials-train": partial(trial_cases, "train"),
     "trials-test": partial(trial_cases, "test"),
     "ehr-train": partial(ehr_cases, "train"),

@@ -10,15 +10,16 @@ from weakref import WeakValueDictionary
 from medrl.errors import JudgeError
 from medrl.grading import Grader
 from medrl.judges.judge import Judge
+from medrl.judges.reaching import key_of
 from medrl.judges.reasoning import findings_rule, reasoning_rule
 from medrl.judges.rule import Rule, RuleJudge, grader_rule, implied, keywords_rule, overlap_rule
-from medrl.judges.spec import API_KEY, JudgeSpec
+from medrl.judges.spec import JudgeSpec
 
 if TYPE_CHECKING:
     from medrl.learning.policy import Policy
 
 _LOADED: WeakValueDictionary[tuple[str, str], Policy] = WeakValueDictionary()
-"""Judge models in use, so that two terms with the same model load it once."""
+"""Frozen models in use, so that two who ask the same model load it once."""
 
 
 def check_judge(spec: JudgeSpec) -> None:
@@ -51,19 +52,20 @@ def build_judge(spec: JudgeSpec, grader: Grader, model_folder: Callable[[str], s
     if spec.kind == "endpoint":
         from medrl.judges.endpoint import EndpointJudge
 
-        return EndpointJudge(spec, os.environ.get(spec.api_key_env or API_KEY, "").strip() or None)
+        return EndpointJudge(spec, key_of(spec))
     # Imported here: it needs the schema, which needs the specs of the judges.
     from medrl.judges.model import ModelJudge
 
-    return ModelJudge(spec, judge_model(spec, model_folder))
+    return ModelJudge(spec, load_frozen(spec, model_folder))
 
 
-def judge_model(spec: JudgeSpec, model_folder: Callable[[str], str] = str) -> Policy:
+def load_frozen(spec: JudgeSpec, model_folder: Callable[[str], str] = str) -> Policy:
     """The frozen model of a spec of kind ``model``; one in use already is not loaded again.
 
     Raises:
         ModelError: see :func:`medrl.learning.policy.load_policy`.
     """
+    # Imported here: these need the schema, which needs the specs of the judges.
     from medrl.learning.policy import load_policy
     from medrl.schema import ModelSpec
 

@@ -6,13 +6,19 @@ but replies may quote the texts that were judged.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from medrl.errors import JudgeError
+
+logger = logging.getLogger("medrl")
+
+T = TypeVar("T")
 
 _BUSY_S = 5.0
 """How long another process may hold the file; a judge's deadline is not kept meanwhile."""
@@ -91,3 +97,41 @@ class ReplyCache:
             sqlite3.Error: the disk is full, or the file held by somebody else.
         """
         self._file.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, reply))
+
+
+class KeptReplies:
+    """A cache during one call. Where it fails, the call goes on without it and says so.
+
+    Args:
+        path: none: nothing is kept.
+
+    Raises:
+        JudgeError: see :class:`ReplyCache`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._cache = None if path is None else ReplyCache(path)
+
+    def texts(self, wanted: Iterable[str]) -> dict[str, str]:
+        """The replies that are there, by key."""
+        return self._try(lambda cache: cache.get(wanted)) or {}
+
+    def keep(self, key: str, reply: str) -> None:
+        """Keep a reply."""
+        self._try(lambda cache: cache.put(key, reply))
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
+
+    def _try(self, action: Callable[[ReplyCache], T]) -> T | None:
+        if self._cache is None:
+            return None
+        try:
+            return action(self._cache)
+        except sqlite3.Error as error:
+            logger.warning("%s: the judge goes on without this cache: %s", self._cache.path, error)
+            self.close()
+            return None

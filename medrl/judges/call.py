@@ -28,12 +28,17 @@ _NOT_THE_SERVERS = (Failure.REJECTED, Failure.GIVEN_UP)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent for a question, and how its reply is read."""
+    """What is sent.
+
+    Attributes:
+        key: hash of the body, under which a reply is kept.
+        rubric, token: how the reply of a judge is read; of requests for plain text, none.
+    """
 
     key: str
     body: Mapping[str, Any]
-    rubric: Rubric
-    token: str
+    rubric: Rubric | None = None
+    token: str = ""
 
 
 class Line:
@@ -105,7 +110,9 @@ class Call(Line):
         keep: told key and text of every reply that could be read.
 
     Attributes:
-        judged: judgement of each request by its key; complete after ``run``.
+        judged: judgement of each request by its key; complete after ``run``. A request for plain
+            text has none if there is a reply.
+        written: plain replies by the key of their request.
     """
 
     def __init__(
@@ -118,6 +125,7 @@ class Call(Line):
         super().__init__(spec, client, deadline)
         self.keep = keep
         self.judged: dict[str, Judgement] = {}
+        self.written: dict[str, str] = {}
         self._failed_in_a_row = 0
 
     async def run(self, requests: Sequence[Request]) -> None:
@@ -135,7 +143,8 @@ class Call(Line):
             Failure.DEADLINE, f"not judged within the {self.spec.deadline_s:g} s of the call"
         )
         for request in requests:
-            self.judged.setdefault(request.key, over)
+            if request.key not in self.written:
+                self.judged.setdefault(request.key, over)
 
     async def _judge(self, request: Request) -> None:
         reply = await self.reply(request.body)
@@ -148,6 +157,10 @@ class Call(Line):
         # What a reply says is the judge's matter (or that of the text it judged), and no sign that
         # the server fails.
         self._failed_in_a_row = 0
+        if request.rubric is None:
+            self.written[request.key] = reply.text
+            self.keep(request.key, reply.text)
+            return
         if reply.finish in _CUT:
             why = f"the reply was ended by the server ({reply.finish})"
             self.judged[request.key] = Judgement.failed(Failure.CUT, why)

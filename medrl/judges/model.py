@@ -182,11 +182,11 @@ def _member(prompt: Prompt, label: Sequence[int], group: int) -> Member:
     return Member([*prompt, *label], origins, [0.0] * len(origins), group, len(prompt))
 
 
-def chat_prompt(policy: Policy, messages: Sequence[Message]) -> Prompt:
+def chat_prompt(policy: Policy, messages: Sequence[Message], cue: str = REPLY) -> Prompt:
     """Tokens of a conversation as the model's chat template writes it, up to where it replies; of a
-    model without one the plain text."""
+    model without one the plain text, which ends in ``cue``."""
     if not policy.tokenizer.chat_template:
-        return tuple(policy.encode_prompt(f"{_in_one(messages)}\n\n{REPLY}"))
+        return tuple(policy.encode_prompt(f"{_in_one(messages)}\n\n{cue}"))
     render: Any = policy.tokenizer.apply_chat_template
     # Models that can think before they reply are to reply; templates ignore what they do not know.
     how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
-from medrl.judges.build import check_judge, judge_model
-from medrl.judges.spec import API_KEY
+from medrl.judges.build import check_judge, load_frozen
+from medrl.judges.reaching import key_of
 from medrl.patients.patient import Patients
 from medrl.patients.played import PlayedPatients
 from medrl.patients.rule import Persona, RulePatients
@@ -30,9 +29,8 @@ def build_patients(spec: PatientSpec, model_folder: Callable[[str], str] = str) 
     if player.kind == "endpoint":
         from medrl.patients.endpoint import EndpointSpeaker
 
-        key = os.environ.get(player.api_key_env or API_KEY, "").strip() or None
-        return PlayedPatients(EndpointSpeaker(player, key))
+        return PlayedPatients(EndpointSpeaker(player, key_of(player)))
     # Imported here: it needs the schema, which needs the specs of the patients.
     from medrl.patients.model import ModelSpeaker
 
-    return PlayedPatients(ModelSpeaker(player, judge_model(player, model_folder)))
+    return PlayedPatients(ModelSpeaker(player, load_frozen(player, model_folder)))

@@ -1,7 +1,6 @@
 """Who plays a patient, behind an OpenAI-compatible chat endpoint.
 
-The rules for judges hold: only this machine unless allowed, no redirects, the key from the
-environment, errors without any of the texts.
+Reached by the rules of :mod:`medrl.judges.reaching`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import httpx
 from medrl.errors import JudgeError
 from medrl.judges.call import Line
 from medrl.judges.chat import Completion
-from medrl.judges.endpoint import checked
+from medrl.judges.reaching import body_of, check_endpoint, client_of
 from medrl.judges.reply import Message
 from medrl.judges.spec import JudgeSpec
 from medrl.sampling.address import is_this_machine
@@ -38,9 +37,8 @@ class EndpointSpeaker:
     specials: Sequence[str] = ()
 
     def __init__(self, spec: JudgeSpec, api_key: str | None = None) -> None:
-        self.url = checked(spec, api_key)
-        self.spec = spec
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.url = check_endpoint(spec, api_key)
+        self.spec, self._api_key = spec, api_key
         # Once: it reads all certificates, and every question has a connection of its own.
         self._ssl = httpx.create_ssl_context(trust_env=not is_this_machine(self.url))
         self._free: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
@@ -50,28 +48,17 @@ class EndpointSpeaker:
     async def say(self, asked: Sequence[Message]) -> str:
         """See :class:`medrl.patients.played.Speaker`."""
         spec, loop = self.spec, asyncio.get_running_loop()
-        usual = {"temperature": spec.temperature, "max_tokens": spec.max_new_tokens}
-        settings = {k: v for k, v in (usual | spec.extra_body).items() if v is not None}
-        body = {"model": spec.model, "messages": list(asked), **settings}
         async with self._free.setdefault(loop, asyncio.Semaphore(spec.concurrency)):
             try:
-                async with asyncio.timeout(spec.deadline_s), self._client() as client:
+                client = client_of(spec, self._api_key, self._ssl)
+                async with asyncio.timeout(spec.deadline_s), client:
                     line = Line(spec, client, time.monotonic() + spec.deadline_s)
-                    reply = await line.reply(body)
+                    reply = await line.reply(body_of(spec, asked))
             except TimeoutError:
                 raise self._silent(f"no reply within {spec.deadline_s:g} s") from None
         if isinstance(reply, Completion):
             return reply.text
         raise self._silent(reply.reason)
-
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self.url,
-            headers=self._headers,
-            timeout=httpx.Timeout(None, connect=10.0),  # all else: chat.complete
-            verify=self._ssl,
-            trust_env=not is_this_machine(self.url),
-        )
 
     def _silent(self, reason: str) -> JudgeError:
         return JudgeError(
