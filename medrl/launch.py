@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from medrl.cases import SOURCES, LoadedCases, find_contamination, load_cases
+from medrl.cases import SOURCES, Case, LoadedCases, find_contamination, load_cases
 from medrl.cases.spec import DataSpec
 from medrl.clinic.sources import CLINIC_SETS
 from medrl.environments.prompts import render
@@ -175,16 +175,27 @@ def show_data(
     for row in rejected[:20]:
         console.print(f"  {row.provenance}: {row.reason}", highlight=False, markup=False)
     console.print("the first of them:")
-    for picture in cases[0].images:
-        width, height = picture.open().size
-        shown = f"picture: {picture}, {width} x {height} pixels"
-        console.print(shown, highlight=False, markup=False, soft_wrap=True)
-    console.print(render(cases[0], "{question}\n{options}"), highlight=False, markup=False)
-    console.print(f"answer: {cases[0].reference.value}", highlight=False, markup=False)
+    _show_case(cases[0], console)
     if against is not None:
         other = load_cases("jsonl", against)
         found = find_contamination(cases, other.cases)
         console.print(f"overlap with {against}: {found.summary()}", highlight=False, markup=False)
+
+
+def _show_case(case: Case, console: Console) -> None:
+    for picture in case.images:
+        width, height = picture.open().size
+        shown = f"picture: {picture}, {width} x {height} pixels"
+        console.print(shown, highlight=False, markup=False, soft_wrap=True)
+    console.print(render(case, "{question}\n{options}"), highlight=False, markup=False)
+    if (record := case.record) is not None:
+        words = len(record.description.split())
+        described = f", {words} words of description" if words else ""
+        console.print(f"to be asked for: {len(record.facts)} facts{described}", highlight=False)
+    if case.transcript:
+        turns = sum(turn.speaker == "policy" for turn in case.transcript)
+        console.print(f"to be imitated: {turns} turns of an expert", highlight=False)
+    console.print(f"answer: {case.reference.value}", highlight=False, markup=False)
 
 
 def _load_to_show(name: str, path: Path | None, split: str | None) -> LoadedCases:

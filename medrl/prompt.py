@@ -101,7 +101,7 @@ class Prompt:
     media: Media | None = None
 
     def begun(self, ids: Sequence[int]) -> Prompt:
-        """The same with the first tokens of an answer behind it."""
+        """The same with tokens behind it: the beginning of an answer, or turns and replies."""
         return replace(self, token_ids=(*self.token_ids, *ids))
 
     def __len__(self) -> int:

@@ -50,6 +50,16 @@ def against_trl(out: Path, *options: str) -> dict[str, Any]:
     return run("against_trl.py", out, *sizes, *options)
 
 
+def test_talking_writes_as_much_both_ways(tmp_path: Path) -> None:
+    sizes = ("--conversations", "8", "--prompt", "10", "--turn", "3", "--reply", "4")
+    result = run("talking.py", tmp_path / "talking", *sizes, "--turns", "2")
+    (row,) = result["rows"]
+    assert row["written_tokens"] == 8 * 2 * 3 and positive(row["ratio"])
+    assert {name: len(side["seconds"]) for name, side in row["sides"].items()} == {
+        "kept": 1, "reread": 1
+    }  # fmt: skip
+
+
 @pytest.mark.slow  # memory is measured in processes of their own
 def test_against_trl_with_answers_of_one_length(tmp_path: Path) -> None:
     result = against_trl(tmp_path / "fixed", "--shape", "12,6")

@@ -385,6 +385,17 @@ def test_data_lists_and_loads(tmp_path: Path) -> None:
     (tmp_path / "film.png").write_bytes(b"no film")
     left = medrl("data", "jsonl", "--path", shown)
     assert left.code == 2 and "film.png" in left.err and "not a picture" in left.err
+    patient = {
+        "description": "It itches.",
+        "facts": [{"doctor_question": "How long?", "patient_response": "A week."}],
+        "diagnosis": "hives",
+        "trajectory": [
+            {"role": "user", "content": "It itches."},
+            {"role": "assistant", "content": "Diagnosis: hives"},
+        ],
+    }
+    left = medrl("data", "mtmeddialog", "--path", write_rows(tmp_path / "asked.jsonl", patient))
+    assert "to be asked for: 1 facts" in left.out and "imitated: 1 turns" in left.out
     clinic = medrl("data", "clinic:test-ood")
     assert "1000 cases, 0 rows set aside" in clinic.out and "J. " in clinic.out
     assert "leave --path" in medrl("data", "clinic:train", "--path", data).err

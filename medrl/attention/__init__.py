@@ -5,11 +5,13 @@ the forward call, which tokens see which; without a structure it does what it al
 """
 
 from medrl.attention.decoding import DecodeCache, Prefill, read_prompts
+from medrl.attention.extending import Extension
 from medrl.attention.grouped import GroupedRow, Span
 from medrl.attention.interface import Rule, Structure, forward, install
 
 __all__ = [
     "DecodeCache",
+    "Extension",
     "GroupedRow",
     "Prefill",
     "Rule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -147,11 +148,16 @@ class DecodeCache:
     def begin(self) -> None:
         """Make room for the token that every row feeds next."""
         self._sight = None
-        capacity = next(iter(self.own.values())).keys.shape[2]
-        if self.most_written == capacity:
+        self.make_room(self.most_written + 1)
+
+    def make_room(self, tokens: int) -> None:
+        """Let every row have so many tokens of its own; room doubles until it suffices."""
+        capacity = room = next(iter(self.own.values())).keys.shape[2]
+        while room < tokens:
+            room *= 2
+        if room > capacity:
             self.own = {
-                layer: pair.map(lambda x: _grown(x, 2 * capacity))
-                for layer, pair in self.own.items()
+                layer: pair.map(lambda x: _grown(x, room)) for layer, pair in self.own.items()
             }
 
     def _seen(self, window: int | None) -> torch.Tensor:
@@ -182,26 +188,47 @@ class DecodeCache:
         rule: Rule,
     ) -> torch.Tensor:
         """See :class:`medrl.attention.interface.Structure`; the S tokens are one of each row."""
-        prompt, own, used = self.prompts[layer], self.own[layer], self.most_written + 1
+        own = self.own[layer]
         self._write(own.keys, key_1KSD)
         self._write(own.values, value_1KSD)
-        heads = prompt.keys.shape[1]
-        query_RKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1)) * rule.scale
+        heads = own.keys.shape[1]
+        query_RKQD = query_1HSD[0].transpose(0, 1).unflatten(1, (heads, -1))
+        all_seen = rule.window is None and self.even
+        seen_R1M = None if all_seen else self._seen(rule.window)[:, None]
+        out_RKQD = self.weigh(layer, query_RKQD, self.most_written + 1, seen_R1M, rule)
+        return out_RKQD.flatten(1, 2)[None]
+
+    def weigh(
+        self,
+        layer: int,
+        query_RKQD: torch.Tensor,
+        used: int,
+        seen_RQM: torch.Tensor | None,
+        rule: Rule,
+    ) -> torch.Tensor:
+        """What Q queries of each row get from its prompt and its own tokens, [R, K, Q, D].
+
+        Args:
+            query_RKQD: K is the number of heads of the keys.
+            used: places of a row's own tokens that are looked at.
+            seen_RQM: True where a query sees a place, those of the longest prompt first; ``None``:
+                everywhere.
+        """
+        prompt, own = self.prompts[layer], self.own[layer]
+        query_RKQD = query_RKQD * rule.scale
         to_prompt = self._from_grid(self._to_grid(query_RKQD) @ prompt.keys.transpose(-1, -2))
         to_own = query_RKQD @ own.keys[:, :, :used].transpose(-1, -2)
         scores_RKQM = torch.cat([to_prompt, to_own], -1)
         if rule.softcap is not None:
             scores_RKQM = rule.softcap * torch.tanh(scores_RKQM / rule.softcap)
-        if rule.window is not None or not self.even:
-            seen_RM = self._seen(rule.window)
-            scores_RKQM = scores_RKQM.masked_fill(~seen_RM[:, None, None], float("-inf"))
+        if seen_RQM is not None:
+            scores_RKQM = scores_RKQM.masked_fill(~seen_RQM[:, None], float("-inf"))
         wide = torch.promote_types(scores_RKQM.dtype, torch.float32)
         weights_RKQM = torch.softmax(scores_RKQM, -1, dtype=wide).to(own.values.dtype)
         of_prompt = self._from_grid(
             self._to_grid(weights_RKQM[..., : self.longest]) @ prompt.values
         )
-        out_RKQD = of_prompt + weights_RKQM[..., self.longest :] @ own.values[:, :, :used]
-        return out_RKQD.flatten(1, 2)[None]
+        return of_prompt + weights_RKQM[..., self.longest :] @ own.values[:, :, :used]
 
     def _write(self, own_RKTD: torch.Tensor, new_1KSD: torch.Tensor) -> None:
         """Put one token of each row behind what it has."""
@@ -229,8 +256,25 @@ class DecodeCache:
         rows = grid.reshape(prompts * self.widest, heads, -1, width)
         return rows if self.full else rows[self.place_R]
 
+    def count(self, tokens_R: torch.Tensor) -> None:
+        """Count tokens that rows have read, see :class:`medrl.attention.extending.Extension`."""
+        self.written_R = self.written_R + tokens_R
+        self._arrange()
+
+    def split(self, rows: torch.Tensor, written: torch.Tensor) -> DecodeCache:
+        """These rows [R'], at least one, as a cache of their own; of each the first so many tokens
+        [R']. This one stays as it is, or is not used any more if these are all of its rows."""
+        part = copy.copy(self)
+        part.written_R = self.written_R.clone()
+        part.written_R[rows] = written
+        part.keep(rows)
+        return part
+
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but these [R'], at least one, and prompts that none answers any more."""
+        if torch.equal(rows, self.row_R):  # nothing to copy
+            self._arrange()
+            return
         self.written_R = self.written_R[rows]
         used = int(self.written_R.max())
         prompts, self.prompt_R = torch.unique(self.prompt_R[rows], return_inverse=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from medrl.cases.case import LETTERS, Case, Provenance, Reference
 from medrl.cases.picture import Picture
+from medrl.cases.record import Record, Turn
 from medrl.cases.text import option_key
 
 Row = Mapping[str, Any]
@@ -137,6 +138,47 @@ def index(row: Row, field: str) -> int:
     return value
 
 
+def mapping(row: Row, field: str) -> Row:
+    """A required object.
+
+    Raises:
+        BadRow: the field is missing or not an object.
+    """
+    value = row.get(field)
+    if value is None:
+        raise BadRow(f"field '{field}' is missing")
+    if not isinstance(value, Mapping):
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not an object")
+    return value
+
+
+def mappings(row: Row, field: str) -> list[Row]:
+    """A required list of objects; it may be empty.
+
+    Raises:
+        BadRow: the field is missing or not a list of objects.
+    """
+    return [mapping({field: item}, field) for item in _list(row, field, "objects")]
+
+
+def texts(row: Row, field: str) -> list[str]:
+    """A required list of non-empty texts; it may be empty.
+
+    Raises:
+        BadRow: the field is missing or not a list of texts, or one of them is blank.
+    """
+    return [text({field: item}, field) for item in _list(row, field, "texts")]
+
+
+def _list(row: Row, field: str, of: str) -> list[Any]:
+    value = row.get(field)
+    if value is None:
+        raise BadRow(f"field '{field}' is missing")
+    if not isinstance(value, list):
+        raise BadRow(f"field '{field}' is {kind_of(value)}, not a list of {of}")
+    return value
+
+
 def options(value: object, field: str = "options") -> tuple[str, ...]:
     """Option texts in letter order, from ``{"A": text, ...}`` or ``[text, ...]``.
 
@@ -176,6 +218,8 @@ def new_case(
     context: str = "",
     images: tuple[Picture, ...] = (),
     tags: Mapping[str, str] | None = None,
+    record: Record | None = None,
+    transcript: tuple[Turn, ...] = (),
 ) -> Case:
     """A case of a row; without ``id`` it is named after its place. Empty tags are left out."""
     return Case(
@@ -186,6 +230,8 @@ def new_case(
         context=context,
         images=images,
         tags={name: tag for name, tag in (tags or {}).items() if tag},
+        record=record,
+        transcript=transcript,
     )
 
 
@@ -200,6 +246,7 @@ def option_case(
     context: str = "",
     images: tuple[Picture, ...] = (),
     tags: Mapping[str, str] | None = None,
+    record: Record | None = None,
 ) -> Case:
     """A checked multiple-choice case.
 
@@ -234,6 +281,7 @@ def option_case(
         context=context,
         images=images,
         tags=tags,
+        record=record,
     )
 
 

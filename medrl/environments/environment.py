@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from medrl.cases.case import Case
+from medrl.cases.record import Turn
 from medrl.grading.verdict import Verdict
 
 
@@ -76,12 +77,27 @@ class Environment(Protocol):
 
 
 class World(Protocol):
-    """Opens environments; made once per run, from what its recipe says."""
+    """Opens environments; made once per run, from what its recipe says.
+
+    Attributes:
+        most_turns: turns that a policy may have in an episode.
+    """
+
+    most_turns: int
 
     def open(self, case: Case, seed: int) -> Environment:
         """The environment of one episode about ``case``.
 
         The same arguments give an environment that behaves the same. The episodes of a group
         have one case and one seed, and so one opening.
+        """
+        ...
+
+    def demonstration(self, case: Case, seed: int) -> tuple[str, tuple[Turn, ...]]:
+        """An expert's episode: its opening, and the turns as they would stand in one, the policy's
+        and the environment's by turns, a policy's last.
+
+        Raises:
+            DataError: there is no expert for the case.
         """
         ...

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
 import torch
 
 from medrl.cases.case import Case
+from medrl.environments.environment import Ending
 from medrl.evaluation.agreement import follows, reasoning_agreement
 from medrl.evaluation.answer_shape import measure
 from medrl.evaluation.protocol import Answered, EvalProtocol, one_protocol
 from medrl.evaluation.statistics import compare_paired, wilson
 from medrl.grading import Grader, Outcome
+from medrl.learning.conversing import Setting, sample_conversations
+from medrl.learning.groups import Episode
 from medrl.learning.policy import Policy
 from medrl.learning.rollout import encode_prompt
 from medrl.sampling.sampler import Completion, Sampler, SamplingParams, StopReason, sample
@@ -47,6 +51,10 @@ class Row:
     protocol: EvalProtocol = "generated"
     follows: bool | None = None
     """Whether the answer follows from the reasoning, see :mod:`medrl.evaluation.agreement`."""
+    ending: str = ""
+    """Why a conversation was over; empty: it was none."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Of a conversation: what its environment measures, and its ``return``."""
 
     @property
     def correct(self) -> bool:
@@ -66,12 +74,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
-    """A policy with all it takes to question it: prompt template, sampler and grader."""
+    """A policy with all it takes to question it: prompt template, sampler and grader.
+
+    Attributes:
+        setting: what conversations are held in; ``None``: a case is answered at once.
+    """
 
     policy: Policy
     sampler: Sampler
     template: str
     grader: Grader
+    setting: Setting | None = None
 
     def ask(
         self,
@@ -98,13 +111,24 @@ class Examiner:
 
         Raises:
             DataError: a prompt with its answer would not fit the model's context.
+            ValueError: an answer is to begin or end somehow, and it is a conversation.
         """
         self.sampler.refresh()  # training went on since it last sampled
+        if self.setting is not None and (prefill or until):
+            raise ValueError("a conversation has no one answer to prefill or cut off")
         rows: list[list[Row]] = []
         prefill_ids = self.policy.encode(prefill)
         room = len(prefill_ids) + params.max_new_tokens
         for start in range(0, len(cases), block):
             part = cases[start : start + block]
+            if self.setting is not None:
+                drawn = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+                asked = self.policy, self.sampler, part, self.setting, answers_per_prompt
+                groups = sample_conversations(*asked, params, drawn)
+                rows += [[self._heard(group.case, e) for e in group.episodes] for group in groups]
+                if on_progress:
+                    on_progress(len(part))
+                continue
             prompts = [
                 encode_prompt(self.policy, case, self.template, room).begun(prefill_ids)
                 for case in part
@@ -116,6 +140,25 @@ class Examiner:
             if on_progress:
                 on_progress(len(part))
         return rows
+
+    def _heard(self, case: Case, episode: Episode) -> Row:
+        """The row of a conversation."""
+        verdict, ending = episode.verdict, episode.ending
+        shape = measure(episode.text, (), lambda t: len(self.policy.encode(t)))
+        return Row(
+            case.id,
+            case.reference.value,
+            verdict.answer,
+            str(verdict.outcome),
+            verdict.reason,
+            verdict.format_ok,
+            ending is not Ending.FINISHED,
+            episode.policy_tokens,
+            shape.think_tokens,
+            episode.text,
+            ending=str(ending),
+            measures=dict(episode.terms) | {"return": episode.reward},
+        )
 
     def _row(self, case: Case, prefill: str, until: str, answer: Completion) -> Row:
         text = prefill + self.policy.decode(answer.token_ids)
@@ -170,7 +213,17 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "agreement": reasoning_agreement(rows).rate,
         "think_tokens": fmean(row.think_tokens for row in rows),
         "response_tokens": fmean(row.tokens for row in rows),
+        **_of_conversations([row for row in rows if row.ending]),
     }
+
+
+def _of_conversations(rows: Sequence[Row]) -> dict[str, Any]:
+    """How conversations ended (counts), and means of what was measured; empty of none."""
+    if not rows:
+        return {}
+    names = sorted({name for row in rows for name in row.measures})
+    means = {n: fmean(row.measures[n] for row in rows if n in row.measures) for n in names}
+    return {"endings": dict(Counter(row.ending for row in rows)), "measures": means}
 
 
 def compare(after: Sequence[Answered], before: Sequence[Answered]) -> dict[str, float]:

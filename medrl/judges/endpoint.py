@@ -7,16 +7,14 @@ those texts), or the key.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -26,6 +24,7 @@ from medrl.judges.call import Call, Request
 from medrl.judges.judge import Counting, Counts, Judgement, Question
 from medrl.judges.reply import ask_for_json, read_reply
 from medrl.judges.spec import JudgeSpec, check_url
+from medrl.run.coroutines import run_to_end
 from medrl.sampling.address import is_this_machine
 
 logger = logging.getLogger("medrl")
@@ -88,7 +87,7 @@ class EndpointJudge(Counting):
             missing = [request for key, request in by_key.items() if key not in judged]
             spent = Counts()
             if missing:
-                fresh, spent = _finished(self._ask(missing, started, kept))
+                fresh, spent = run_to_end(self._ask(missing, started, kept))
                 judged |= fresh
         finally:
             kept.close()
@@ -163,19 +162,3 @@ class _Kept:
             logger.warning("%s: the judge goes on without this cache: %s", self._cache.path, error)
             self.close()
             return None
-
-
-def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where a loop is running already (in a notebook)."""
-    if _no_loop_runs():
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-def _no_loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return True
-    return False

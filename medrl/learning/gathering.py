@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from medrl.cases.case import Case
+from medrl.environments.environment import Ending
 from medrl.errors import RewardError
 from medrl.grading import Grader
 from medrl.judges import Counts
+from medrl.learning.conversing import Setting, sample_conversations
 from medrl.learning.forms import FORMS, form_of
 from medrl.learning.groups import Group
 from medrl.learning.learner import DrawCases, Metrics, Tensors
@@ -27,6 +29,10 @@ from medrl.stages import GroupStage, PPOStage
 class Gatherer:
     """Gathers the groups of each step.
 
+    Args:
+        setting: for conversations, which their environment pays for; ``None``: a case is answered
+            at once, and ``reward`` pays.
+
     Attributes:
         failures: of the last step: why answers were left out, one line each.
         std_filter, scale: what earlier steps have shown.
@@ -41,9 +47,11 @@ class Gatherer:
         grader: Grader,
         reward: Reward,
         seed: int,
+        setting: Setting | None = None,
     ) -> None:
         self.stage, self.policy, self.sampler, self.seed = stage, policy, sampler, seed
         self.template, self.grader, self.reward = template, grader, reward
+        self.setting = setting
         self.failures: list[str] = []
         self.std_filter = StdFilter()
         self.scale = RunningScale()
@@ -139,6 +147,10 @@ class Gatherer:
     def _sample(self, cases: Sequence[Case], step: int, attempt: int) -> list[Group]:
         stage = self.stage
         place = ("sampling", step, attempt) if attempt else ("sampling", step)
+        fewest = 2 if isinstance(stage, GroupStage) else 1
+        if self.setting is not None:
+            groups = self._converse(cases, self.setting, derive_seed(self.seed, *place))
+            return [g for g in groups if len(g.episodes) >= fewest]
         rollout = sample_groups(
             self.policy,
             self.sampler,
@@ -153,5 +165,19 @@ class Gatherer:
             stage.perturb.twins(cases, derive_seed(self.seed, *place)) if stage.perturb else (),
         )
         self.failures += rollout.failures
-        fewest = 2 if isinstance(stage, GroupStage) else 1
         return [g for g in rollout.groups if len(g.episodes) >= fewest]
+
+    def _converse(self, cases: Sequence[Case], setting: Setting, seed: int) -> list[Group]:
+        """Conversations; those whose environment did not answer in time are left out."""
+        stage = self.stage
+        params = SamplingParams(stage.max_new_tokens, stage.temperature, stage.top_k, stage.top_p)
+        asked = self.policy, self.sampler, cases, setting, stage.answers_per_prompt
+        groups = []
+        for group in sample_conversations(*asked, params, seed):
+            told = tuple(e for e in group.episodes if e.ending is not Ending.TIMEOUT)
+            late = len(group.episodes) - len(told)
+            why = f"no reply within {setting.limits.timeout:g} s (case {group.case.id})"
+            self.failures += [why] * late
+            if told:
+                groups.append(replace(group, episodes=told))
+        return groups

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from medrl.cases.case import Case
+from medrl.environments.environment import Ending
 from medrl.grading.verdict import Verdict
 from medrl.prompt import Media, Prompt
 from medrl.sampling.sampler import StopReason
@@ -31,7 +32,10 @@ class Episode:
         text: the answer decoded, stop token left out.
         entropy: mean entropy in nats of the distributions its tokens were drawn from; none where
             a sampler does not tell.
-        terms: value of each reward term by name; ``reward`` is what the recipe makes of them.
+        terms: value of each reward term by name; ``reward`` is what the recipe makes of them. Of a
+            conversation: what its environment measures.
+        ending: why a conversation is over; ``None``: this is none.
+        turns: of the policy.
     """
 
     token_ids: tuple[int, ...]
@@ -43,6 +47,8 @@ class Episode:
     reward: float
     entropy: float | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
+    ending: Ending | None = None
+    turns: int = 1
 
     def __post_init__(self) -> None:
         if not len(self.token_ids) == len(self.origins) == len(self.log_probs):

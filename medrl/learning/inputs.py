@@ -37,6 +37,8 @@ def fingerprint_cases(cases: Iterable[Case]) -> str:
         tags = sorted(case.tags.items())  # a rationale is trained on
         asked = (case.id, case.question, case.context, case.reference, tags)
         digest.update(repr(asked).encode())
+        if case.record is not None or case.transcript:
+            digest.update(repr((case.record, case.transcript)).encode())
         for picture in case.images:
             digest.update(picture.fingerprint.encode())
     return digest.hexdigest()[:16]

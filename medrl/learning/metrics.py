@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from medrl.cases.difficulty import LEVEL
+from medrl.environments.environment import Ending
 from medrl.evaluation.answer_shape import mean_shape, measure
 from medrl.grading.verdict import Outcome
 from medrl.learning.forms import form_metrics
@@ -39,7 +40,8 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         "cut_rate": fmean(e.stop is StopReason.LENGTH for e in episodes),
         **mean_shape(shapes),
         **lengths(groups),
-        **_term_means(episodes),
+        **_term_means([e for e in episodes if e.ending is None]),
+        **conversation_metrics([e for e in episodes if e.ending is not None]),
         **dead_shares(groups),
         **without_picture(groups),
         **form_metrics(groups),
@@ -60,6 +62,15 @@ def lengths(groups: Sequence[Group]) -> dict[str, float]:
         if right and wrong:
             found["tokens_gap"].append(fmean(wrong) - fmean(right))
     return {name: fmean(values) for name, values in found.items() if values}
+
+
+def conversation_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Of conversations: turns of the policy, shares of how they ended (``ended_turns``), means of
+    what their environments measure. Empty where there are none."""
+    if not episodes:
+        return {}
+    endings = {f"ended_{e}": fmean(c.ending is e for c in episodes) for e in Ending}
+    return {"turns": fmean(c.turns for c in episodes)} | endings | _means(episodes)
 
 
 def dead_shares(groups: Sequence[Group]) -> dict[str, float]:
@@ -97,12 +108,17 @@ def without_picture(groups: Sequence[Group]) -> dict[str, float]:
 def _term_means(episodes: Sequence[Episode]) -> dict[str, float]:
     """Mean of each reward term over the answers it applied to; what the grader itself says is
     there as accuracy and format_rate."""
+    told = ("correct", "malformed", "format")
+    return {f"term_{name}": mean for name, mean in _means(episodes).items() if name not in told}
+
+
+def _means(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Mean of each term over those episodes that have it."""
     values: dict[str, list[float]] = {}
     for episode in episodes:
         for name, value in episode.terms.items():
             values.setdefault(name, []).append(value)
-    told = ("correct", "malformed", "format")
-    return {f"term_{n}": fmean(v) for n, v in sorted(values.items()) if n not in told}
+    return {name: fmean(found) for name, found in sorted(values.items())}
 
 
 def episode_record(group: Group, run: RunFolder) -> dict[str, Any]:
@@ -115,6 +131,8 @@ def episode_record(group: Group, run: RunFolder) -> dict[str, Any]:
     if group.twin is not None:
         seen["perturbed"] = keep_pictures(run, group.twin.case.images)
         seen["perturbed_right"] = [v.correct for v in group.twin.verdicts]
+    if episode.ending is not None:
+        seen |= {"ending": str(episode.ending), "turns": episode.turns}
     return seen | {
         "case_id": group.case.id,
         "prompt": group.prompt,

@@ -44,3 +44,12 @@ def real_images(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real pictures: {folder} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_consult(shared_data: Path) -> Path:
+    """Folder of real consultations; tests that need it are skipped where it is absent."""
+    folder = shared_data / "consult"
+    if not folder.is_dir():
+        pytest.skip(f"no real consultations: {folder} is absent")
+    return folder

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from medrl.cases.case import Provenance
+from medrl.cases.record import Fact, Record, Turn
 from medrl.errors import RunError
 from medrl.learning.inputs import (
     INPUTS,
@@ -50,6 +51,23 @@ def test_cases_are_known_by_what_they_ask_and_in_which_order() -> None:
     assert fingerprint_cases([moved, two]) == known
     for other in ([two, one], [one], [replace(one, question="Why?"), two], [case("D", "one"), two]):
         assert fingerprint_cases(other) != known
+
+
+def test_what_patients_know_and_experts_did_counts_where_there_is_any() -> None:
+    plain = case("B", "one")
+    assert (
+        fingerprint_cases([plain]) == "9b1a52a083a36db4"
+    )  # runs begun before there were records go on
+    asked = replace(plain, record=Record((Fact("How long?", "A week."),)))
+    shown = replace(plain, transcript=(Turn("policy", "How long?"),))
+    others = [
+        replace(plain, record=Record(())),
+        replace(plain, record=Record((Fact("How long?", "A day."),))),
+        replace(plain, record=Record((Fact("How long?", "A week."),), "", "Rest.")),
+        replace(plain, transcript=(Turn("environment", "How long?"),)),
+        replace(asked, transcript=shown.transcript),
+    ]
+    assert len({fingerprint_cases([each]) for each in (plain, asked, shown, *others)}) == 8
 
 
 def test_the_first_changed_input_is_named(load_tiny: LoadTiny) -> None:

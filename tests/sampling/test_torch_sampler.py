@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from medrl.learning.policy import Policy, load_policy
 from medrl.sampling.drawing import draw
+from medrl.sampling.rows import COMPACT_BELOW
 from medrl.sampling.sampler import Sampler, SamplingParams, StopReason
-from medrl.sampling.torch_sampler import COMPACT_BELOW, TorchSampler
+from medrl.sampling.torch_sampler import TorchSampler
 from medrl.schema import ModelSpec
 from tests.sampling.contract import SamplerContract, next_token_probs, seeded
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from medrl.cases.sources import (
+    agentclinic,
     gpqa,
     headqa,
     jsonl,
     medcalc,
+    mediq,
     medmcqa,
     medqa,
     medxpertqa,
+    mirage,
     mmlu,
     mmlu_pro,
+    mtmeddialog,
     omnimedvqa,
     openstax,
     path_vqa,
@@ -56,6 +60,11 @@ SOURCES: dict[str, Source] = {
         medxpertqa.MULTIMODAL,
         pneumoniamnist.SOURCE,
         openstax.SOURCE,
+        mtmeddialog.SOURCE,
+        agentclinic.SOURCE,
+        mediq.MEDIQ,
+        mediq.ICRAFT_MD,
+        *mirage.SOURCES,
         jsonl.SOURCE,
     )
 }

@@ -14,24 +14,17 @@ in every file and on every machine, and does not tell the answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 from medrl.cases import rows
 from medrl.cases.case import LETTERS, Case
-from medrl.cases.rows import Origin, Place, RawRow, Row
-from medrl.cases.sources.source import Hub, Protocol, Source
+from medrl.cases.rows import Place, Row
+from medrl.cases.sources.source import Hub, Protocol, Source, all_of
 
 SEED = 0
 """Of the order of options; another one is another set."""
 
 MEDICAL = "Biology"
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
-
-
-def prepare(stream: Iterator[RawRow], origin: Origin) -> Iterator[RawRow]:
-    """Everything there is is for testing, though the hub calls it train."""
-    for raw in stream:
-        yield RawRow(raw.number, {**raw.values, "split": "test"}, raw.problem)
 
 
 def parse(row: Row, place: Place) -> Case | None:
@@ -68,5 +61,5 @@ SOURCE = Source(
     ),
     files={"test": ("gpqa_main",)},
     hub=Hub("Idavidrein/gpqa", {"test": "train"}, ("gpqa_main",)),
-    prepare=prepare,
+    prepare=all_of("test"),
 )

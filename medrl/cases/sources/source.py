@@ -83,6 +83,16 @@ def unchanged(rows: Iterator[RawRow], origin: Origin) -> Iterator[RawRow]:
     return rows
 
 
+def all_of(split: str) -> Callable[[Iterator[RawRow], Origin], Iterator[RawRow]]:
+    """For sets of a single split, whatever a file or the hub calls it."""
+
+    def prepare(stream: Iterator[RawRow], origin: Origin) -> Iterator[RawRow]:
+        for raw in stream:
+            yield RawRow(raw.number, {**raw.values, "split": split}, raw.problem)
+
+    return prepare
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One data set: how to find, read and report it.

@@ -13,8 +13,8 @@ phantoms-level1-...            questions of one cognitive level, closed; also le
 phantoms-shortcut-train        closed; half of the questions carry a hint that is mostly right
 phantoms-shortcut-broken       the pictures, questions and options of phantoms-closed-test of the
                                same seed, each with a hint that is wrong
-phantoms-careless-train        phantoms-shortcut-train with rationales of which half see something
-                               else and come to a wrong answer
+phantoms-careless-train        phantoms-shortcut-train; half of the rationales beside hints see
+                               something else than is there and come to a wrong answer
 phantoms-talkative-train       phantoms-closed-train with rationales that go on to name up to four
                                more findings before they conclude
 =============================  ====================================================================
@@ -75,7 +75,7 @@ class PhantomSet:
     tasks: tuple[Task, ...] = tuple(LEVELS)
     hints: Hints | None = None
     careless: float = 0.0
-    """Share of the rationales that do not come to the right answer, 0 to 1."""
+    """Share of the rationales of hinted questions that do not come to the right answer, 0 to 1."""
     remarks: int = 0
     """The most findings that a rationale names without need; from none to so many evenly often."""
 
@@ -214,11 +214,13 @@ def phantom_questions(
         if asked.picture.fingerprint in shown:
             continue
         shown.add(asked.picture.fingerprint)
-        if slip_rng.random() < wanted.careless:
+        if wanted.hints:
+            case = hinted(case, asked.possible, wanted.hints, hint_rng)
+        if case.tags["shortcut"] != "none" and slip_rng.random() < wanted.careless:
             case = misread(case, asked, slip_rng)
         if wanted.remarks:
             case = talkative(case, asked, wanted.remarks, slip_rng)
-        yield hinted(case, asked.possible, wanted.hints, hint_rng) if wanted.hints else case
+        yield case
 
 
 def phantom_cases(

@@ -209,11 +209,12 @@ def test_broken_hints_are_all_wrong_and_nothing_else_is_changed() -> None:
         )
 
 
-def test_careless_rationales_come_to_a_wrong_answer_half_of_the_time() -> None:
-    """Soundly: what they see is what their answer follows from. Nothing else is changed."""
-    cases = phantom_cases("phantoms-careless-train", 400)
-    careful = phantom_cases("phantoms-shortcut-train", 400)
-    wrong = 0
+def test_careless_rationales_come_to_a_wrong_answer_where_there_is_a_hint() -> None:
+    """Half of them, and soundly: what they see is what their answer follows from. Nothing else is
+    changed, and where there is no hint they are right."""
+    cases = phantom_cases("phantoms-careless-train", 800)
+    careful = phantom_cases("phantoms-shortcut-train", 800)
+    wrong = Counter[bool]()
     for case, other in zip(cases, careful, strict=True):
         assert case.question == other.question and case.images == other.images
         assert case.reference == other.reference and case.tags["findings"] == other.tags["findings"]
@@ -221,8 +222,9 @@ def test_careless_rationales_come_to_a_wrong_answer_half_of_the_time() -> None:
             case.tags["rationale"], case.reference.value, case.reference, case.question
         )
         assert read.agrees is (case.tags["rationale"] == other.tags["rationale"])
-        wrong += not read.agrees
-    assert stats.binomtest(wrong, len(cases), 0.5).pvalue > 0.001
+        wrong[case.tags["shortcut"] != "none"] += not read.agrees
+    hints = sum(case.tags["shortcut"] != "none" for case in cases)
+    assert not wrong[False] and stats.binomtest(wrong[True], hints, 0.5).pvalue > 0.001
 
 
 def test_talkative_rationales_differ_in_length_and_in_nothing_else() -> None:
