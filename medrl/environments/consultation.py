@@ -278,11 +278,6 @@ class ConsultationWorld:
         self.patients, self.grader, self.evaluator = patients, grader, evaluator
         self.most_turns, self.dynamic, self.prompt = max_turns, dynamic, prompt
 
-    @property
-    def most_turns(self) -> int:
-        """See :class:`medrl.environments.environment.World`."""
-        return self.max_turns
-
     def budget(self, seed: int) -> int:
         """Turns of the episodes with this seed."""
         if not self.dynamic:
