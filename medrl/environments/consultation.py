@@ -27,6 +27,7 @@ from typing import Protocol
 from medrl.cases.case import Case
 from medrl.cases.record import Turn
 from medrl.environments.environment import Reply
+from medrl.errors import DataError
 from medrl.evaluation.consultations import information, precision
 from medrl.grading import Grader, Outcome, Verdict, normalise
 from medrl.patients.patient import Exchange, Patient, Patients, record_of
@@ -275,18 +276,13 @@ class ConsultationWorld:
         prompt: str = "short",
     ) -> None:
         self.patients, self.grader, self.evaluator = patients, grader, evaluator
-        self.max_turns, self.dynamic, self.prompt = max_turns, dynamic, prompt
-
-    @property
-    def most_turns(self) -> int:
-        """See :class:`medrl.environments.environment.World`."""
-        return self.max_turns
+        self.most_turns, self.dynamic, self.prompt = max_turns, dynamic, prompt
 
     def budget(self, seed: int) -> int:
         """Turns of the episodes with this seed."""
         if not self.dynamic:
-            return self.max_turns
-        return FEWEST_TURNS + derive_seed(seed, "budget") % (self.max_turns - FEWEST_TURNS + 1)
+            return self.most_turns
+        return FEWEST_TURNS + derive_seed(seed, "budget") % (self.most_turns - FEWEST_TURNS + 1)
 
     def open(self, case: Case, seed: int) -> Consultation:
         """See :class:`medrl.environments.environment.World`.
@@ -298,24 +294,32 @@ class ConsultationWorld:
 
     def _opened(self, case: Case, seed: int, budget: int) -> Consultation:
         patient = self.patients.open(case, seed)
-        most = max(budget, self.max_turns)
+        most = max(budget, self.most_turns)
         return Consultation(case, patient, self.grader, budget, most, self.evaluator, self.prompt)
 
     def demonstration(self, case: Case, seed: int) -> tuple[str, tuple[Turn, ...]]:
-        """The expert's transcript as it would stand in an episode: its opening, and the turns with
-        the reminder behind each of the environment's.
+        """See :class:`medrl.environments.environment.World`: the case's transcript, with the
+        reminder behind each of the patient's turns.
 
         The budget is drawn as for episodes, but is never less than the expert needs: an expert who
         is cut off would be shown guessing. Transcripts longer than ``max_turns`` have a budget of
         their own length.
+
+        Raises:
+            DataError: the case has no transcript, or no record.
         """
         needed = sum(turn.speaker == "policy" for turn in case.transcript)
+        if not needed:
+            raise DataError(
+                f"case {case.id} ({case.source}) has no expert's transcript to learn from",
+                "use cases with transcripts, as of clinic:consult-train",
+            )
         budget = max(self.budget(seed), needed)
-        turns, policy_turns = [], 0
+        turns, spoken = [], 0
         for turn in case.transcript:
-            policy_turns += turn.speaker == "policy"
-            if turn.speaker == "environment":
-                told = f"{turn.text} {reminder(policy_turns + 1, budget)}"
-                turn = Turn("environment", told)
-            turns.append(turn)
+            spoken += turn.speaker == "policy"
+            if turn.speaker == "policy":
+                turns.append(turn)
+            elif spoken < needed:  # nothing is said behind the expert's last word
+                turns.append(Turn("environment", f"{turn.text} {reminder(spoken + 1, budget)}"))
         return self._opened(case, seed, budget).opening, tuple(turns)

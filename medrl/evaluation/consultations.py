@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from medrl.cases.record import Fact, Record
+from medrl.patients.patient import facts_of
 from medrl.patients.words import denies, holds
 
 BEST = 5.0
@@ -26,7 +27,8 @@ def information(record: Record, replies: Sequence[str]) -> float:
     which question brought it out. (The source has a judge compare; this is the rule in its place.)
     """
     said = [part for reply in replies for part in {reply, *reply.split("; ")}]
-    present = [f for f in record.facts if f.answer and not denies(f.answer)] or [*record.facts]
+    facts = facts_of(record)
+    present = [f for f in facts if f.answer and not denies(f.answer)] or facts
     return BEST * fmean(_elicited(f, said) for f in present) if present else 0.0
 
 

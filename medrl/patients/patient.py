@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from medrl.cases.case import Case
-from medrl.cases.record import Record
+from medrl.cases.record import Fact, Record
 from medrl.errors import DataError
+from medrl.patients.words import sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,16 @@ def record_of(case: Case) -> Record:
     """The record of a case.
 
     Raises:
-        DataError: it has none, or one without facts.
+        DataError: it has none, or an empty one.
     """
-    if case.record is None or not case.record.facts:
+    if case.record is None or not (case.record.facts or case.record.description):
         raise DataError(
             f"case {case.id} ({case.source}) has no record, so nobody can be asked about it",
             "use cases with patients' records, as of clinic:consult-train",
         )
     return case.record
+
+
+def facts_of(record: Record) -> tuple[Fact, ...]:
+    """What can be asked: the facts, or the sentences of the description where there are none."""
+    return record.facts or tuple(Fact("", s) for s in sentences(record.description))

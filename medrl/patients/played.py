@@ -1,9 +1,10 @@
 """A patient played by a language model: what it is told, and what of its reply is passed on.
 
-The model never learns the diagnosis: it is shown the self-report and the record. What the doctor
-writes stands between marks that nobody can foresee and is defused like any judged text, so a policy
-that dictates a reply has it read as a doctor's odd question. The prompt is ours; what it asks for
-is DoctorAgent-RL's: one sentence, no diagnosis, no advice, "Sorry" for what is unrelated.
+The model is shown the self-report and the record, without sentences that name the diagnosis: what
+it does not know it cannot tell. What the doctor writes stands between marks that nobody can foresee
+and is defused like any judged text, so a policy that dictates a reply has it read as a doctor's odd
+question. The prompt is ours; what it asks for is DoctorAgent-RL's: one sentence, no diagnosis, no
+advice, "Sorry" for what is unrelated.
 """
 
 from __future__ import annotations
@@ -37,10 +38,16 @@ _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _NAMED = re.compile(r"\W*patient\s*:\s*", re.IGNORECASE)
 
 
-def record_text(case: Case, record: Record) -> str:
-    """Self-report and record as a model reads them: the description, or the facts without one."""
-    facts = [f"{fact.question} - {fact.answer}" for fact in record.facts]
-    return "\n".join([case.question, *([record.description] if record.description else facts)])
+def record_text(case: Case, record: Record, secret: Secret) -> str:
+    """Self-report and record as a model reads them: the description, or the facts without one;
+    nothing in it names the diagnosis."""
+    told = [secret.kept(record.description)] if record.description else []
+    facts = [
+        f"{fact.question} - {answer}"
+        for fact in record.facts
+        if (answer := secret.kept(fact.answer))
+    ]
+    return "\n".join([case.question, *(told or facts)])
 
 
 def messages(
@@ -100,8 +107,8 @@ class PlayedPatient:
     """See :class:`medrl.patients.patient.Patient`."""
 
     def __init__(self, case: Case, speaker: Speaker) -> None:
-        self._record = record_text(case, record_of(case))
         self._secret = Secret(case.reference.gold_text, case.question)
+        self._record = record_text(case, record_of(case), self._secret)
         self._speaker = speaker
 
     async def answer(self, question: str, history: Sequence[Exchange]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medrl.cases.case import Case
-from medrl.patients.patient import Exchange, Patient, record_of
+from medrl.patients.patient import Exchange, Patient, facts_of, record_of
 from medrl.patients.secret import Secret
 from medrl.patients.words import Index, denies, holds, sentences
 from medrl.run.seeding import derive_seed
@@ -60,7 +60,7 @@ class RulePatient:
 
     def __init__(self, case: Case, persona: Persona = NEUTRAL, seed: int = 0) -> None:
         self.persona, self.seed = persona, seed
-        self._facts = record_of(case).facts
+        self._facts = facts_of(record_of(case))
         self._index = Index(self._facts)
         self._secret = Secret(case.reference.gold_text, case.question)
         rng = random.Random(derive_seed(seed, "patient", "recall"))

@@ -11,9 +11,10 @@ from medrl.cases.case import Case
 from medrl.clinic.consultations import CONSULTATION_SETS, consultation_cases
 from medrl.environments.consultation import Consultation, ConsultationWorld, answer_block
 from medrl.environments.environment import Reply
+from medrl.errors import DataError
 from medrl.patients import RulePatients
 from tests.environments.acting import GRADER, ask, play
-from tests.patients.cases import mtmeddialog
+from tests.patients.cases import CASE, mtmeddialog
 
 FIXED = ConsultationWorld(RulePatients(), GRADER, dynamic=False)
 
@@ -86,3 +87,17 @@ def test_real_experts_are_read(shared_data: Path) -> None:
         scored += reply.reward == pytest.approx(10.0)
     assert ends > 700
     assert scored > 0.9 * ends  # some rows word their record otherwise than their last turn
+
+
+def test_a_demonstration_of_a_real_expert(shared_data: Path) -> None:
+    world = ConsultationWorld(RulePatients(), GRADER)
+    for case in mtmeddialog(shared_data)[:100]:
+        opening, turns = world.demonstration(case, 0)
+        assert opening.startswith(case.question)
+        assert turns[-1].speaker == "policy"
+        assert all("; diagnosis and recommendation due)" in t.text for t in turns[1::2])
+
+
+def test_a_case_without_an_expert_is_named() -> None:
+    with pytest.raises(DataError, match=r"c-1 .* no expert"):
+        FIXED.demonstration(CASE, 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
 import pytest
 
 from medrl.cases.case import Case, Provenance, Reference
-from medrl.cases.record import Fact, Record, Turn
+from medrl.cases.loading import load_cases
+from medrl.cases.record import Fact, Record
 
 FACTS = (
     Fact("Any dysuria?", "Yes, burning when I pee."),
@@ -40,27 +39,4 @@ def mtmeddialog(folder: Path) -> list[Case]:
     file = folder / "consult" / "mtmeddialog_cases.jsonl.gz"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    cases = []
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            row = json.loads(line)
-            facts = tuple(
-                Fact(f["doctor_question"], f["patient_response"])
-                for f in row["facts"]
-                if f["patient_response"].strip()
-            )
-            said = [
-                Turn("policy" if m["role"] == "assistant" else "environment", m["content"])
-                for m in row["trajectory"][1:]
-            ]
-            cases.append(
-                Case(
-                    id=row["id"],
-                    question=row["description"],
-                    reference=Reference("phrase", row["diagnosis"]),
-                    source=Provenance("mtmeddialog", file.name, number),
-                    record=Record(facts, "", row["recommendation"]),
-                    transcript=tuple(said),
-                )
-            )
-    return cases
+    return load_cases("mtmeddialog", file).cases

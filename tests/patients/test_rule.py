@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from medrl.cases.record import Record
 from medrl.errors import DataError
 from medrl.patients import Exchange, Persona, RulePatients
 from medrl.patients.rule import UNSURE, RulePatient
@@ -86,3 +87,13 @@ def test_sentences_that_name_the_diagnosis_are_left_out() -> None:
 def test_a_case_without_a_record_is_named() -> None:
     with pytest.raises(DataError, match=r"c-1 .* has no record"):
         RulePatients().open(replace(CASE, record=None), 0)
+
+
+def test_without_facts_the_sentences_of_the_description_are_told() -> None:
+    told = "She has had a cough for weeks. This is acute pyelonephritis. She denies smoking."
+    patient = RulePatient(replace(CASE, record=Record((), told)))
+    assert patient.say("Do you have a cough?", []) == "She has had a cough for weeks."
+    assert patient.say("Any smoking?", []) == "She denies smoking."
+    assert patient.say("Is it pyelonephritis?", []) == UNSURE
+    with pytest.raises(DataError, match="has no record"):
+        RulePatient(replace(CASE, record=Record(())))
