@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from medrl.clinic.knowledge import clinic
 from medrl.clinic.library import search_cases, textbook
 from medrl.environments.accuracy import holds_gold
-from medrl.generators import ExtractiveGenerator, Task
+from medrl.generators import ExtractiveGenerator, RuleName, Task
 from medrl.grading import Grader
 from medrl.grading.normalise import normalise
 from medrl.grading.proof import prove
@@ -63,14 +65,14 @@ def test_naive_retrieval_fails_on_a_known_share_and_a_second_search_does_not() -
     retriever = BM25Retriever(textbook())
     naive = retriever.search([c.question for c in cases], 3)
     second = retriever.search([c.tags["sought"] for c in cases], 3)
-    for rule in ("topic", "bridge"):
+    for rule in get_args(RuleName):
         shares = []
         for hits in (naive, [a + b for a, b in zip(naive, second, strict=True)]):
             tasks = [
                 Task.of(case, list(dict.fromkeys(hit.document for hit in found)))
                 for case, found in zip(cases, hits, strict=True)
             ]
-            given = ExtractiveGenerator(rule).answer(tasks)  # type: ignore[arg-type]
+            given = ExtractiveGenerator(rule).answer(tasks)
             right = [holds_gold(g.text, c.reference) for g, c in zip(given, cases, strict=True)]
             shares.append(sum(right) / SIZE)
         assert 0.05 < shares[0] < 0.2

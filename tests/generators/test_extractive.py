@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medrl.generators import ExtractiveGenerator, Task
+from medrl.generators import ExtractiveGenerator, RuleName, Task
 from medrl.retrieval import Document
 
 GOUT = Document("1", "gout", "Gout presents with great toe pain and a red joint.")
@@ -13,22 +13,22 @@ FLU = Document("3", "flu", "First-line treatment of flu is oseltamivir. Flu brin
 QUESTION = "A man presents with great toe pain and fever. Which treatment should be given first?"
 
 
-def answer(rule: str, *documents: Document, question: str = QUESTION, options=()) -> str:
-    generator = ExtractiveGenerator(rule)  # type: ignore[arg-type]
+def answer(rule: RuleName, *documents: Document, question: str = QUESTION, options=()) -> str:
+    generator = ExtractiveGenerator(rule)
     [given] = generator.answer([Task(question, tuple(options), documents)])
     assert given.unread == 0
     return given.text
 
 
 @pytest.mark.parametrize("rule", ["topic", "bridge"])
-def test_two_hops_find_the_treatment_of_what_the_findings_mean(rule: str) -> None:
+def test_two_hops_find_the_treatment_of_what_the_findings_mean(rule: RuleName) -> None:
     right = "First-line treatment of gout is colchicine."
     assert answer(rule, GOUT, CURE, FLU) == right
     assert answer(rule, FLU, CURE, GOUT) == right
 
 
 @pytest.mark.parametrize("rule", ["topic", "bridge"])
-def test_without_the_second_document_the_answer_is_another(rule: str) -> None:
+def test_without_the_second_document_the_answer_is_another(rule: RuleName) -> None:
     assert "colchicine" not in answer(rule, GOUT, FLU)
 
 
@@ -41,7 +41,7 @@ def test_the_rules_are_two() -> None:
 
 
 @pytest.mark.parametrize("rule", ["topic", "bridge"])
-def test_the_best_supported_option_is_given_with_its_letter(rule: str) -> None:
+def test_the_best_supported_option_is_given_with_its_letter(rule: RuleName) -> None:
     options = ("oseltamivir", "colchicine", "insulin")
     question = "Which treatment is given in gout?"
     assert answer(rule, CURE, FLU, question=question, options=options) == "B: colchicine"
@@ -49,7 +49,7 @@ def test_the_best_supported_option_is_given_with_its_letter(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["topic", "bridge"])
-def test_nothing_shared_is_no_answer(rule: str) -> None:
+def test_nothing_shared_is_no_answer(rule: RuleName) -> None:
     assert answer(rule) == ""
     assert answer(rule, options=("a word", "none")) == ""
     assert answer(rule, Document("9", "x", "zebra"), question="Which treatment?") == ""

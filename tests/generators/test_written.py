@@ -78,7 +78,9 @@ def test_a_model_answers_greedily_and_stays_the_same(tiny: Callable[[str], Path]
 
 
 def test_documents_that_do_not_fit_are_left_out_and_counted(tiny: Callable[[str], Path]) -> None:
-    policy = build_generator(model_spec(tiny("llama"))).policy  # type: ignore[attr-defined]
+    generator = build_generator(model_spec(tiny("llama")))
+    assert isinstance(generator, ModelGenerator)
+    policy = generator.policy
     full = len(chat_prompt(policy, messages_of(TASK), CUE))
     two = len(chat_prompt(policy, messages_of(Task(TASK.question, (), DOCUMENTS[:2])), CUE))
     for room, unread in ((full, 0), (full - 1, 1), (two, 2), (3, 4)):
