@@ -13,10 +13,10 @@ from medrl.clinic.arithmetic import problems
 from medrl.clinic.consultations import CONSULTATION_SETS, consultation_cases
 from medrl.clinic.ehr import ehr_cases
 from medrl.clinic.exams import EXAM_SETS, exam
-from medrl.clinic.library import search_cases
 from medrl.clinic.phantoms.cases import PHANTOM_SETS, phantom_cases
 from medrl.clinic.preferences import candidates, pairs
 from medrl.clinic.trials import trial_cases
+from medrl.clinic.two_hops import search_cases
 
 Make = Callable[[int, int, int], list[Case]]
 """Size, seed and clinic seed; the same, the same cases."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medrl.clinic.library import GOLD, textbook
+from medrl.clinic.two_hops import GOLD, textbook
 from medrl.environments.accuracy import CONTAINS, Accuracy
 from medrl.environments.gain import NaiveAnswers, Scorer
 from medrl.environments.search import SearchWorld

@@ -144,7 +144,8 @@ class Examiner:
     def _heard(self, case: Case, episode: Episode) -> Row:
         """The row of a conversation."""
         verdict, ending = episode.verdict, episode.ending
-        shape = measure(episode.text, (), lambda t: len(self.policy.encode(t)))
+        said = self.policy.decode(episode.policy_ids)
+        shape = measure(said, (), lambda t: len(self.policy.encode(t)))
         return Row(
             case.id,
             case.reference.value,

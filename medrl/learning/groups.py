@@ -29,7 +29,7 @@ class Episode:
         token_ids: T ids, prompt and answer, exactly as read and sampled.
         origins: T origins, one per token.
         log_probs: T behaviour log-probs; 0 where the origin is not ``POLICY``.
-        text: the answer decoded, stop token left out.
+        text: the answer decoded, stop token left out; of a conversation all behind the prompt.
         entropy: mean entropy in nats of the distributions its tokens were drawn from; none where
             a sampler does not tell.
         terms: value of each reward term by name; ``reward`` is what the recipe makes of them. Of a
@@ -60,9 +60,15 @@ class Episode:
             raise ValueError("an episode begins with a policy token: nothing could predict it")
 
     @property
+    def policy_ids(self) -> tuple[int, ...]:
+        """The tokens that the policy wrote."""
+        pairs = zip(self.token_ids, self.origins, strict=True)
+        return tuple(token for token, origin in pairs if origin == Origin.POLICY)
+
+    @property
     def policy_tokens(self) -> int:
         """How many tokens the policy wrote."""
-        return sum(origin == Origin.POLICY for origin in self.origins)
+        return len(self.policy_ids)
 
 
 def written_episode(

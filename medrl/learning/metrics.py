@@ -26,7 +26,7 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
     """
     episodes = flatten(groups)
     shapes = [
-        measure(e.text, g.case.reference.options, lambda text: len(policy.encode(text)))
+        measure(written(policy, e), g.case.reference.options, lambda t: len(policy.encode(t)))
         for g in groups
         for e in g.episodes
     ]
@@ -46,6 +46,11 @@ def group_metrics(policy: Policy, groups: Sequence[Group]) -> dict[str, float]:
         **without_picture(groups),
         **form_metrics(groups),
     } | ({"entropy": fmean(entropies)} if entropies else {})
+
+
+def written(policy: Policy, episode: Episode) -> str:
+    """What the policy wrote: the answer, or all its turns of a conversation without the replies."""
+    return episode.text if episode.ending is None else policy.decode(episode.policy_ids)
 
 
 def lengths(groups: Sequence[Group]) -> dict[str, float]:

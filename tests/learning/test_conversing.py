@@ -22,6 +22,7 @@ from medrl.learning.frames import Frame, frame_of
 from medrl.learning.groups import Group, Origin
 from medrl.learning.layout import Mode, answer_grid, lay_out, members_of
 from medrl.learning.logprobs import answer_log_probs
+from medrl.learning.metrics import written
 from medrl.learning.policy import Policy, load_policy
 from medrl.model import causal_lm
 from medrl.sampling.sampler import SamplingParams
@@ -127,6 +128,7 @@ def test_every_token_has_its_origin(policy: Policy) -> None:
             assert read == ["fever 1", "fever 2"]
             framed = [text for origin, text in runs if origin is Origin.TEMPLATE]
             assert framed == ["User: what?\nAssistant:", *["\nUser: ", "\nAssistant:"] * 2]
+            assert "fever" in episode.text and "fever" not in written(policy, episode)
             assert len(episode.log_probs) == len(episode.token_ids)
             for log_prob, origin in zip(episode.log_probs, episode.origins, strict=True):
                 assert (log_prob != 0) is (origin is Origin.POLICY)
