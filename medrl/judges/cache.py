@@ -132,6 +132,6 @@ class KeptReplies:
         try:
             return action(self._cache)
         except sqlite3.Error as error:
-            logger.warning("%s: the judge goes on without this cache: %s", self._cache.path, error)
+            logger.warning("%s: asking goes on without this cache: %s", self._cache.path, error)
             self.close()
             return None

@@ -42,7 +42,7 @@ def check_endpoint(spec: JudgeSpec, api_key: str | None) -> str:
         raise JudgeError(message, fix) from None
     if api_key and not (api_key.isascii() and api_key.isprintable()):
         raise JudgeError(
-            "the key of the judge holds characters that cannot be sent",
+            "the key of the endpoint holds characters that cannot be sent",
             "set its environment variable again, without line breaks",
         )
     return spec.url
